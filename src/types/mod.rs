@@ -1,0 +1,15 @@
+//! Newtypes without behaviour: the words every other room speaks. Nothing here touches the kernel.
+
+mod capset;
+mod digest;
+mod id;
+mod namespace;
+mod process;
+mod signal;
+
+pub use capset::{CapSet, Capability};
+pub use digest::{Algorithm, Digest, InvalidDigest};
+pub use id::{ContainerId, Gid, InvalidContainerId, Uid};
+pub use namespace::{NamespaceKind, NamespaceSet};
+pub use process::{Pid, ProcessRef};
+pub use signal::{Signal, UnknownSignal};
