@@ -1,6 +1,7 @@
 //! Newtypes without behaviour: the words every other room speaks. Nothing here touches the kernel.
 
 mod capset;
+mod cgroup;
 mod digest;
 mod id;
 mod namespace;
@@ -8,6 +9,7 @@ mod process;
 mod signal;
 
 pub use capset::{CapSet, Capability};
+pub use cgroup::{CgroupDirectory, CgroupManager, CgroupRecord, CgroupVersion};
 pub use digest::{Algorithm, Digest, InvalidDigest};
 pub use id::{ContainerId, Gid, InvalidContainerId, Uid};
 pub use namespace::{NamespaceKind, NamespaceSet};
