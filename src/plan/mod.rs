@@ -1,1 +1,98 @@
-//! To be written.
+//! The pure half: config.json, what was typed and facts about the host become a [`Plan`], in which everything is decided and nothing
+//! touched. Every mistake of the user is found here, before a kernel object exists.
+
+mod hook;
+mod mount;
+mod namespace;
+mod process;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+pub use hook::{Hook, Hooks};
+pub use mount::{
+    AttributeChange, Device, DeviceKind, FsOption, Mount, MountKind, Propagation, PropagationKind,
+};
+pub use namespace::{IdMap, IdMaps, Join, Namespaces, TimeOffset};
+pub use process::{Capabilities, IoPriority, Process, Rlimit, Scheduler};
+
+use crate::types::{CapSet, ContainerId};
+
+/// What was typed, as far as it changes what a container becomes.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The container's name.
+    pub id: ContainerId,
+    /// The bundle's absolute path.
+    pub bundle: PathBuf,
+    /// Enter the root file system by moving it over `/` instead of pivot_root(2).
+    pub no_pivot: bool,
+    /// Leave the container in the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// How many descriptors after the standard three the container keeps.
+    pub preserve_fds: u32,
+}
+
+/// Facts about the host, as data.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// The effective user id of keg.
+    pub euid: u32,
+    /// Whether keg itself runs inside a user namespace, where devices cannot be made.
+    pub in_user_namespace: bool,
+    /// The bounding set of keg: what it could hand to a container at most.
+    pub capabilities: CapSet,
+}
+
+/// Everything that will be done for one container. Plain data: rooms that touch the kernel perform it in the order they state.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Namespaces to make and to join.
+    pub namespaces: Namespaces,
+    /// The mappings to write for a new user namespace.
+    pub id_maps: Option<IdMaps>,
+    /// The root directory on the host, absolute.
+    pub rootfs: PathBuf,
+    /// Whether the root mount becomes read-only.
+    pub rootfs_readonly: bool,
+    /// The propagation of the root mount in the end; absent: what set-up leaves (slave, recursively).
+    pub rootfs_propagation: Option<Propagation>,
+    /// Enter the root by pivot_root(2); otherwise by moving it over `/`.
+    pub pivot: bool,
+    /// Mounts, in the order they are made.
+    pub mounts: Vec<Mount>,
+    /// Device nodes, the default ones first. Empty where the host's `/dev` is bound in.
+    pub devices: Vec<Device>,
+    /// Symbolic links to make, name and target. Empty where the host's `/dev` is bound in.
+    pub links: Vec<(PathBuf, PathBuf)>,
+    /// Paths made unreadable.
+    pub masked_paths: Vec<PathBuf>,
+    /// Paths made read-only.
+    pub readonly_paths: Vec<PathBuf>,
+    /// sethostname(2)
+    pub hostname: Option<String>,
+    /// setdomainname(2)
+    pub domainname: Option<String>,
+    /// Files below `/proc/sys` (as `net/ipv4/ip_forward`) and what to write there.
+    pub sysctl: Vec<(PathBuf, String)>,
+    /// A session keyring of the container's own.
+    pub new_keyring: bool,
+    /// The program. Absent: the container can be created, not started.
+    pub process: Option<Process>,
+    /// The lifecycle hooks.
+    pub hooks: Hooks,
+    /// As config.json has them.
+    pub annotations: BTreeMap<String, String>,
+    /// What the specification lets pass, but a person may want to know.
+    pub warnings: Vec<String>,
+}
+
+/// What is wrong with config.json, and where in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("config.json: {path}: {problem}")]
+pub struct Error {
+    /// The JSON path, as `linux.namespaces[2].path`.
+    pub path: String,
+    /// One sentence without a full stop: what is wrong, and what to do where that is not obvious.
+    pub problem: String,
+}
