@@ -1,8 +1,17 @@
 //! Everything keg asks of the kernel, one small typed function per operation. The only `unsafe`
 //! of the project is below this folder. Fds go in as `impl AsFd` and come out as `OwnedFd`.
 
+pub mod credentials;
 pub mod error;
 pub mod fd;
+pub mod keyring;
+pub mod limits;
+pub mod mount;
+pub mod namespace;
+pub mod proc;
+pub mod process;
+pub mod seal;
+pub mod socket;
 
 pub use error::{Error, Result};
 pub use nix::errno::Errno;

@@ -1,0 +1,234 @@
+//! Mounts as descriptors (Linux 5.2, mount_setattr 5.12): made and given their attributes while detached, then attached to a
+//! directory that was resolved once.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::ptr;
+
+use nix::errno::Errno;
+use nix::mount::MntFlags;
+
+use super::error::{Named, Result, show_fd};
+
+const FSCONFIG_SET_FLAG: libc::c_uint = 0;
+const FSCONFIG_SET_STRING: libc::c_uint = 1;
+const FSCONFIG_CMD_CREATE: libc::c_uint = 6;
+const MOVE_MOUNT_F_EMPTY_PATH: libc::c_uint = 0x04;
+const MOVE_MOUNT_T_EMPTY_PATH: libc::c_uint = 0x40;
+
+fn c_string(text: &[u8]) -> nix::Result<CString> {
+    CString::new(text).map_err(|_| Errno::EINVAL)
+}
+
+fn take_fd(result: libc::c_long) -> nix::Result<OwnedFd> {
+    // SAFETY: called only with the result of a system call that returns a new descriptor, which nobody else owns.
+    Errno::result(result).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// A file system being configured: fsopen(2) to fsmount(2).
+#[derive(Debug)]
+pub struct FsContext {
+    fd: OwnedFd,
+    fstype: String,
+}
+
+impl FsContext {
+    /// fsopen(2). ENODEV: the kernel does not know the type.
+    pub fn open(fstype: &str) -> Result<Self> {
+        let call = || format!("fsopen({fstype:?})");
+        let name = c_string(fstype.as_bytes()).named(call)?;
+        // SAFETY: `name` ends in NUL and outlives the call; flag 1 is FSOPEN_CLOEXEC.
+        let fd = unsafe { libc::syscall(libc::SYS_fsopen, name.as_ptr(), 1) };
+        Ok(Self { fd: take_fd(fd).named(call)?, fstype: fstype.to_owned() })
+    }
+
+    /// fsconfig(2): `key=value`, or the flag `key`.
+    pub fn set(&self, key: &str, value: Option<&[u8]>) -> Result<()> {
+        let shown = || value.map(String::from_utf8_lossy).unwrap_or_default();
+        let call = || format!("fsconfig({}, {key:?}, {:?})", self.fstype, shown());
+        let key_c = c_string(key.as_bytes()).named(call)?;
+        let value_c = value.map(c_string).transpose().named(call)?;
+        let command = if value_c.is_some() { FSCONFIG_SET_STRING } else { FSCONFIG_SET_FLAG };
+        let value_ptr = value_c.as_ref().map_or(ptr::null(), |value| value.as_ptr());
+        self.config(command, key_c.as_ptr(), value_ptr).named(call)
+    }
+
+    fn config(
+        &self,
+        command: libc::c_uint,
+        key: *const libc::c_char,
+        value: *const libc::c_char,
+    ) -> nix::Result<()> {
+        // SAFETY: key and value are null or point to strings that end in NUL and that the caller keeps alive; no other command
+        // than the three above is passed, and these take strings or nothing.
+        let result =
+            unsafe { libc::syscall(libc::SYS_fsconfig, self.fd.as_raw_fd(), command, key, value, 0) };
+        Errno::result(result).map(drop)
+    }
+
+    /// Makes the superblock and one detached mount of it with these `MOUNT_ATTR_*` bits.
+    pub fn mount(self, attributes: u64) -> Result<OwnedFd> {
+        let create = || format!("fsconfig({}, CREATE){}", self.fstype, self.message());
+        self.config(FSCONFIG_CMD_CREATE, ptr::null(), ptr::null()).named(create)?;
+        // SAFETY: takes only integers; flag 1 is FSMOUNT_CLOEXEC.
+        let fd =
+            unsafe { libc::syscall(libc::SYS_fsmount, self.fd.as_raw_fd(), 1, attributes as libc::c_uint) };
+        take_fd(fd).named(|| format!("fsmount({}, {attributes:#x})", self.fstype))
+    }
+
+    /// What the file system says of a refused configuration (the first line of its log), as ` [text]`.
+    fn message(&self) -> String {
+        let mut buffer = [0_u8; 256];
+        match nix::unistd::read(&self.fd, &mut buffer) {
+            Ok(n) => format!(" [{}]", String::from_utf8_lossy(&buffer[..n]).trim().trim_start_matches("e ")),
+            Err(_) => String::new(),
+        }
+    }
+}
+
+/// open_tree(2) with OPEN_TREE_CLONE: a detached copy of the mount at `path` below `dir`. The empty path is what `dir` is itself.
+pub fn clone_tree(dir: impl AsFd, path: &Path, recursive: bool, follow: bool) -> Result<OwnedFd> {
+    let call = || format!("open_tree({}, {path:?})", show_fd(&dir));
+    let name = c_string(path.as_os_str().as_bytes()).named(call)?;
+    let mut flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
+    if path.as_os_str().is_empty() {
+        flags |= libc::AT_EMPTY_PATH as libc::c_uint;
+    }
+    if recursive {
+        flags |= libc::AT_RECURSIVE as libc::c_uint;
+    }
+    if !follow {
+        flags |= libc::AT_SYMLINK_NOFOLLOW as libc::c_uint;
+    }
+    // SAFETY: `name` ends in NUL and outlives the call.
+    let fd = unsafe { libc::syscall(libc::SYS_open_tree, dir.as_fd().as_raw_fd(), name.as_ptr(), flags) };
+    take_fd(fd).named(call)
+}
+
+/// move_mount(2): attaches `mount` to what `target` is, or to the one name `name` in it.
+pub fn attach(mount: impl AsFd, target: impl AsFd, name: &Path) -> Result<()> {
+    let call = || format!("move_mount(mount, {}, {name:?})", show_fd(&target));
+    let name = c_string(name.as_os_str().as_bytes()).named(call)?;
+    let mut flags = MOVE_MOUNT_F_EMPTY_PATH;
+    if name.is_empty() {
+        flags |= MOVE_MOUNT_T_EMPTY_PATH;
+    }
+    let empty = c"";
+    // SAFETY: both names end in NUL and outlive the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            mount.as_fd().as_raw_fd(),
+            empty.as_ptr(),
+            target.as_fd().as_raw_fd(),
+            name.as_ptr(),
+            flags,
+        )
+    };
+    Errno::result(result).map(drop).named(call)
+}
+
+/// What mount_setattr(2) changes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MountAttr<'a> {
+    /// `MOUNT_ATTR_*` to set.
+    pub set: u64,
+    /// `MOUNT_ATTR_*` to clear.
+    pub clear: u64,
+    /// One of `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE`, `MS_UNBINDABLE`, or 0.
+    pub propagation: u64,
+    /// The user namespace whose mappings an id-mapped mount takes.
+    pub idmap: Option<BorrowedFd<'a>>,
+}
+
+/// mount_setattr(2) of the mount that `mount` is the root of.
+pub fn set_attributes(mount: impl AsFd, change: MountAttr<'_>, recursive: bool) -> Result<()> {
+    set_attributes_at(mount, c"", change, recursive)
+}
+
+/// mount_setattr(2) of `/`.
+pub fn set_root_propagation(propagation: u64, recursive: bool) -> Result<()> {
+    let change = MountAttr { propagation, ..MountAttr::default() };
+    set_attributes_at(super::fd::cwd(), c"/", change, recursive)
+}
+
+fn set_attributes_at(
+    dir: impl AsFd,
+    path: &std::ffi::CStr,
+    change: MountAttr<'_>,
+    recursive: bool,
+) -> Result<()> {
+    let attr = libc::mount_attr {
+        attr_set: change.set | if change.idmap.is_some() { libc::MOUNT_ATTR_IDMAP } else { 0 },
+        attr_clr: change.clear,
+        propagation: change.propagation,
+        userns_fd: change.idmap.map_or(0, |fd| fd.as_raw_fd() as u64),
+    };
+    let mut flags = 0;
+    if path.is_empty() {
+        flags |= libc::AT_EMPTY_PATH;
+    }
+    if recursive {
+        flags |= libc::AT_RECURSIVE;
+    }
+    // SAFETY: `path` ends in NUL; `attr` is passed with its own size and outlives the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            dir.as_fd().as_raw_fd(),
+            path.as_ptr(),
+            flags,
+            &raw const attr,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    Errno::result(result).map(drop).named(|| {
+        let (set, clear, propagation) = (attr.attr_set, attr.attr_clr, attr.propagation);
+        format!(
+            "mount_setattr({}, set={set:#x}, clear={clear:#x}, propagation={propagation:#x})",
+            show_fd(&dir)
+        )
+    })
+}
+
+/// Makes the directory `root`, a mount's root, the root of this mount namespace, and lets go of the old one.
+pub fn pivot(root: impl AsFd) -> Result<()> {
+    nix::unistd::fchdir(&root).named(|| format!("fchdir({})", show_fd(&root)))?;
+    nix::unistd::pivot_root(".", ".").named(|| "pivot_root(\".\", \".\")".to_owned())?;
+    nix::mount::umount2(".", MntFlags::MNT_DETACH).named(|| "umount2(old root, MNT_DETACH)".to_owned())?;
+    nix::unistd::chdir("/").named(|| "chdir(\"/\")".to_owned())
+}
+
+/// Moves the mount `root` over `/` and makes it this process's root (where pivot_root(2) cannot work: `/` is a ramfs).
+pub fn move_to_root(root: impl AsFd) -> Result<()> {
+    nix::unistd::fchdir(&root).named(|| format!("fchdir({})", show_fd(&root)))?;
+    attach(&root, super::fd::cwd(), Path::new("/"))?;
+    change_root(&root)
+}
+
+/// chroot(2) to a directory.
+pub fn change_root(root: impl AsFd) -> Result<()> {
+    nix::unistd::fchdir(&root).named(|| format!("fchdir({})", show_fd(&root)))?;
+    nix::unistd::chroot(".").named(|| "chroot(\".\")".to_owned())?;
+    nix::unistd::chdir("/").named(|| "chdir(\"/\")".to_owned())
+}
+
+/// umount2(2) with MNT_DETACH of a host path, a final symlink not followed.
+pub fn detach(path: &Path) -> Result<()> {
+    nix::mount::umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)
+        .named(|| format!("umount2({path:?}, MNT_DETACH)"))
+}
+
+/// statx(2): the id of the mount that `fd` lies on, as in /proc/self/mountinfo.
+pub fn mount_id(fd: impl AsFd) -> Result<u64> {
+    // SAFETY: statx is a plain structure of integers for which zero is a valid value.
+    let mut stat: libc::statx = unsafe { std::mem::zeroed() };
+    let (empty, flags) = (c"", libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW);
+    // SAFETY: the empty name ends in NUL, and the kernel writes one statx structure into `stat`.
+    let result = unsafe {
+        libc::statx(fd.as_fd().as_raw_fd(), empty.as_ptr(), flags, libc::STATX_MNT_ID, &raw mut stat)
+    };
+    Errno::result(result).map(|_| stat.stx_mnt_id).named(|| format!("statx({})", show_fd(&fd)))
+}

@@ -1,0 +1,61 @@
+//! Namespaces: join, make, tell apart.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sched::CloneFlags;
+
+use super::error::{Error, Named, Result, show_fd};
+use super::fd::{self, Resolve};
+use crate::types::{NamespaceKind, NamespaceSet};
+
+const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
+
+/// Opens a namespace file of the host and makes sure that it is one of type `kind` (ioctl NS_GET_NSTYPE, Linux 4.11).
+pub fn open(path: &Path, kind: NamespaceKind) -> Result<OwnedFd> {
+    let file =
+        fd::open(fd::cwd(), path, Resolve::Host, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY, 0)?;
+    let call = || format!("open({path:?}) as a {kind} namespace");
+    if fd::fs_magic(&file)? != libc::NSFS_MAGIC {
+        return Err(Error { call: call(), errno: Errno::EINVAL });
+    }
+    // SAFETY: NS_GET_NSTYPE takes no argument and returns an integer.
+    let found = Errno::result(unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE) }).named(call)?;
+    if found as u32 as u64 != kind.clone_flag() {
+        return Err(Error { call: call(), errno: Errno::EINVAL });
+    }
+    Ok(file)
+}
+
+/// setns(2) to one namespace.
+pub fn join(file: impl AsFd, kind: NamespaceKind) -> Result<()> {
+    let flag = CloneFlags::from_bits_retain(kind.clone_flag() as libc::c_int);
+    nix::sched::setns(&file, flag).named(|| format!("setns({}, {kind})", show_fd(&file)))
+}
+
+/// setns(2) to several namespaces of the process that `pidfd` names, all at once (Linux 5.8).
+pub fn join_process(pidfd: impl AsFd, kinds: NamespaceSet) -> Result<()> {
+    let flags = CloneFlags::from_bits_retain(kinds.clone_flags() as libc::c_int);
+    nix::sched::setns(&pidfd, flags).named(|| format!("setns(pidfd, {:#x})", kinds.clone_flags()))
+}
+
+/// unshare(2): makes these namespaces for the calling process.
+pub fn make(kinds: NamespaceSet) -> Result<()> {
+    // SAFETY: takes only integers; without CLONE_VM, FILES or THREAD nothing that Rust relies on changes.
+    let result = unsafe { libc::unshare(kinds.clone_flags() as libc::c_int) };
+    Errno::result(result).map(drop).named(|| format!("unshare({:#x})", kinds.clone_flags()))
+}
+
+/// sethostname(2) in the current UTS namespace.
+pub fn set_hostname(name: &str) -> Result<()> {
+    nix::unistd::sethostname(name).named(|| format!("sethostname({name:?})"))
+}
+
+/// setdomainname(2) in the current UTS namespace.
+pub fn set_domainname(name: &str) -> Result<()> {
+    // SAFETY: the pointer and the length describe one live string; the kernel only reads it.
+    let result = unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) };
+    Errno::result(result).map(drop).named(|| format!("setdomainname({name:?})"))
+}
