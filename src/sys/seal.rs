@@ -21,34 +21,30 @@ const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
     .union(SealFlag::F_SEAL_WRITE);
 const OWN_FILE: &str = "/proc/self/exe";
 
-/// Whether the file that this process runs from can never be written: a memfd with all seals, or a file of a read-only file system.
-pub fn is_sealed() -> Result<bool> {
+/// What `run_again` adds to the zeroth argument.
+const MARK: &[u8] = b" (sealed)";
+
+/// Whether this process was started by [`run_again`], and the file that it runs from is indeed one that cannot be written. A process
+/// that claims so and runs from any other file is an error.
+pub fn is_sealed(args: &[CString]) -> Result<bool> {
+    if !args.first().is_some_and(|name| name.as_bytes().ends_with(MARK)) {
+        return Ok(false);
+    }
     let own = fd::open(fd::cwd(), Path::new(OWN_FILE), Resolve::Host, OFlag::O_RDONLY, 0)?;
-    if superblock_is_read_only(&own)? {
+    // Only a memfd answers this question; any other file says EINVAL.
+    let memfd = nix::fcntl::fcntl(&own, FcntlArg::F_GET_SEALS)
+        .is_ok_and(|seals| SealFlag::from_bits_retain(seals).contains(SEALS));
+    if memfd || is_read_only_overlay(&own)? {
         return Ok(true);
     }
-    // Only a memfd answers this question; any other file says EINVAL.
-    match nix::fcntl::fcntl(&own, FcntlArg::F_GET_SEALS) {
-        Ok(seals) => Ok(SealFlag::from_bits_retain(seals).contains(SEALS)),
-        Err(_) => Ok(false),
-    }
+    Err(Error { call: "run from a sealed copy of keg".to_owned(), errno: Errno::EPERM })
 }
 
-/// A read-only superblock refuses to be opened for writing with EROFS even where this mount of it is writable; a read-only mount of a
-/// writable one says EROFS too, but has ST_RDONLY only for itself. An overlay without an upper layer is the former for certain.
-fn superblock_is_read_only(file: impl AsFd) -> Result<bool> {
-    let call = || "fstatfs(/proc/self/exe)".to_owned();
-    let stat = nix::sys::statvfs::fstatvfs(&file).named(call)?;
+/// An overlay without an upper layer cannot be written to, through any mount. One with an upper layer has a path, and is not ours.
+fn is_read_only_overlay(file: impl AsFd) -> Result<bool> {
+    let stat = nix::sys::statvfs::fstatvfs(&file).named(|| format!("fstatfs({OWN_FILE})"))?;
     let read_only = stat.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY);
-    Ok(read_only && fd::fs_magic(&file)? == libc::OVERLAYFS_SUPER_MAGIC && is_detached(&file)?)
-}
-
-/// Whether the mount that `file` lies on is in no mount namespace: such mounts have no path, so the link in /proc shows `/NAME`.
-fn is_detached(file: impl AsFd) -> Result<bool> {
-    let own = fd::read_link(fd::cwd(), Path::new(OWN_FILE))?;
-    let seen = nix::sys::stat::stat(own.as_path());
-    let this = fd::stat(file)?;
-    Ok(seen.map_or(true, |seen| (seen.st_dev, seen.st_ino) != (this.st_dev, this.st_ino)))
+    Ok(read_only && fd::fs_magic(&file)? == libc::OVERLAYFS_SUPER_MAGIC)
 }
 
 /// Runs this program again, with the same arguments and environment, from a copy that cannot be written to. Returns only when both
@@ -61,7 +57,14 @@ pub fn run_again(args: &[CString], env: &[CString]) -> Error {
             Err(error) => return error,
         },
     };
-    process::exec_fd(copy, args, env)
+    let name = args.first().map_or(&b"keg"[..], |name| name.as_bytes());
+    let mut marked = args.to_vec();
+    match CString::new([name, MARK].concat()) {
+        Ok(name) if marked.is_empty() => marked.push(name),
+        Ok(name) => marked[0] = name,
+        Err(_) => return Error { call: "execveat(keg)".to_owned(), errno: Errno::EINVAL },
+    }
+    process::exec_fd(copy, &marked, env)
 }
 
 /// The file as seen through an overlay that has only lower layers: its superblock is read-only, and the mount is in no namespace.
