@@ -1,1 +1,8 @@
-//! To be written.
+//! keg's integration tests: one file per feature, each asserting what a process inside the container sees.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+mod command_line;
+mod exit_codes;
+mod lifecycle;
+mod logs;

@@ -1,0 +1,52 @@
+# The two commands of the README are `make demo` and `make test`; `make help` lists the rest.
+
+HOST_TRIPLE := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+JOBS ?= $(shell nproc)
+STATIC := RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(HOST_TRIPLE) -j $(JOBS)
+RELEASE := target/$(HOST_TRIPLE)/release
+SIZE_LIMIT := 4194304
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+# cargo-nextest where there is one; its absence costs speed, not tests.
+NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
+TEST := $(if $(NEXTEST),cargo nextest run --locked --no-fail-fast,cargo test --locked --no-fail-fast)
+
+# Tests that need root run as root, with the caller's toolchain.
+AS_ROOT := $(if $(SUDO),sudo -E env "PATH=$$PATH",)
+
+PACKAGES := attr bash binutils busybox-static crun gcc jq libarchive-tools libc6-dev libcap2-bin mmdebstrap runc skopeo \
+	strace uidmap umoci util-linux
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build probe lint unit integration test clean
+
+help: ## list the targets (the default)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1 \2/p' Makefile | while read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
+
+setup: ## install the Debian packages that are missing, check the Rust toolchain
+	@scripts/setup.sh $(PACKAGES)
+
+build: ## build the static release binary target/keg
+	$(STATIC) -p keg
+	@cp $(RELEASE)/keg target/keg.new && mv target/keg.new target/keg
+	@scripts/check-binary.sh target/keg $(SIZE_LIMIT)
+
+probe: ## build target/probe, the program that the integration tests run inside containers
+	$(STATIC) -p probe
+	@cp $(RELEASE)/probe target/probe.new && mv target/probe.new target/probe
+
+lint: ## rustfmt and clippy, no warning allowed
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+unit: ## tests without root: parsers, plans, states, layers
+	$(TEST) -p keg
+
+integration: build probe ## tests with root; KEG_UNDER_TEST=runc|crun|PATH runs them against another runtime
+	$(AS_ROOT) $(TEST) -p integration
+	@$(AS_ROOT) scripts/remove-cgroups.sh /keg-test
+
+test: setup lint unit integration ## everything: what is missing is installed, then all checks and tests
+
+clean: ## remove everything that was built
+	rm -rf target

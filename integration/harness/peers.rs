@@ -1,0 +1,68 @@
+//! Which runtimes the suite runs against, and where the other ones are known to differ from the specification.
+
+use std::path::Path;
+
+/// The runtime under test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Keg,
+    Runc,
+    Crun,
+}
+
+impl Kind {
+    /// By the name of the binary: everything that is neither runc nor crun is keg.
+    pub fn of(binary: &Path) -> Self {
+        match binary.file_name().and_then(|name| name.to_str()) {
+            Some("runc") => Self::Runc,
+            Some("crun") => Self::Crun,
+            _ => Self::Keg,
+        }
+    }
+}
+
+const OWN_WORDS: &str = "its errors have other words than those that runc's callers match";
+
+/// Tests that a peer of the versions in Debian 12 (runc 1.1.5, crun 1.8.1) fails, and why.
+pub const DEVIATIONS: &[(Kind, &str, &str)] = &[
+    (Kind::Crun, "command_line::every_command_has_help", "knows --help but not -h"),
+    (Kind::Crun, "command_line::a_pid_file_that_cannot_be_written_fails_create", OWN_WORDS),
+    (
+        Kind::Crun,
+        "command_line::flags_come_with_one_dash_or_two_and_with_an_equals_sign",
+        "flags in GNU style only",
+    ),
+    (
+        Kind::Crun,
+        "command_line::list_shows_containers_as_table_json_and_names",
+        "lists in the order of the directory",
+    ),
+    (Kind::Crun, "command_line::spec_rootless_has_a_user_namespace", "keeps the network namespace"),
+    (
+        Kind::Crun,
+        "command_line::spec_writes_a_config_that_runs_and_refuses_to_overwrite",
+        "indents with spaces",
+    ),
+    (
+        Kind::Crun,
+        "command_line::the_pid_file_is_decimal_without_a_newline_and_relative_to_the_caller",
+        "relative to the bundle",
+    ),
+    (Kind::Crun, "exit_codes::a_missing_program_fails_create", OWN_WORDS),
+    (Kind::Crun, "exit_codes::run_keep_leaves_a_stopped_container", "has no --keep"),
+    (Kind::Crun, "lifecycle::commands_on_a_missing_container_say_so", OWN_WORDS),
+    (Kind::Crun, "lifecycle::delete_needs_a_stopped_container", OWN_WORDS),
+    (Kind::Crun, "lifecycle::kill_of_a_stopped_container_says_not_running", OWN_WORDS),
+    (Kind::Crun, "lifecycle::start_needs_a_created_container", OWN_WORDS),
+    (
+        Kind::Crun,
+        "lifecycle::state_has_every_field_that_callers_read",
+        "rootfs as it is written in config.json",
+    ),
+    (Kind::Crun, "logs::a_failure_is_one_json_object_in_the_log_and_one_line_on_stderr", OWN_WORDS),
+    (Kind::Crun, "logs::a_text_log_has_the_message", OWN_WORDS),
+];
+
+pub(crate) fn deviation(kind: Kind, test: &str) -> Option<&'static str> {
+    DEVIATIONS.iter().find(|(of, name, _)| *of == kind && *name == test).map(|(_, _, reason)| *reason)
+}

@@ -1,0 +1,210 @@
+//! The runtime under test, with a state root, a cgroup prefix and a mount namespace of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::peers::Kind;
+use crate::{Bundle, Command, Finished, Host, alive, wait_until};
+
+/// A runtime binary and everything that one test may touch with it.
+#[derive(Debug)]
+pub struct Runtime {
+    binary: PathBuf,
+    kind: Kind,
+    dir: TempDir,
+}
+
+impl Runtime {
+    pub(crate) fn new() -> Self {
+        let binary = binary();
+        let kind = Kind::of(&binary);
+        let dir = tempfile::Builder::new().prefix("keg-test.").tempdir().unwrap();
+        fs::create_dir(dir.path().join("streams")).unwrap();
+        isolate(kind);
+        Self { binary, kind, dir }
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    /// False, with a line that says what was skipped, where the runtime is a peer.
+    pub fn only_keg(&self, why: &str) -> bool {
+        if self.kind != Kind::Keg {
+            eprintln!("skipped for {:?}: {why}", self.kind);
+        }
+        self.kind == Kind::Keg
+    }
+
+    /// A private directory, removed at the end.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Where the runtime keeps its containers: the value of `--root`.
+    pub fn root(&self) -> PathBuf {
+        self.dir().join("root")
+    }
+
+    /// A word that is in no other test's paths.
+    pub fn unique(&self) -> String {
+        self.dir().file_name().unwrap().to_string_lossy().replace("keg-test.", "")
+    }
+
+    /// The cgroup under which this test's containers live.
+    pub fn cgroup_prefix(&self) -> String {
+        format!("/keg-test/{}", self.unique())
+    }
+
+    /// A command of the runtime: `--root` and what follows it.
+    pub fn command<S: AsRef<str>>(&self, words: &[S]) -> Command {
+        self.command_with_globals::<&str, S>(&[], words)
+    }
+
+    pub fn command_with_globals<G: AsRef<str>, S: AsRef<str>>(&self, globals: &[G], words: &[S]) -> Command {
+        let mut all =
+            vec![self.binary.display().to_string(), "--root".into(), self.root().display().to_string()];
+        all.extend(globals.iter().map(|w| w.as_ref().to_owned()));
+        all.extend(words.iter().map(|w| w.as_ref().to_owned()));
+        self.program(all)
+    }
+
+    /// Any program, with its streams beside those of the runtime.
+    pub fn program(&self, words: Vec<String>) -> Command {
+        Command::new(&self.dir().join("streams"), words)
+    }
+
+    pub fn bundle(&self) -> Bundle {
+        Bundle::new(self)
+    }
+
+    pub fn create(&self, bundle: &Bundle, id: &str) -> Finished {
+        self.command(&["create", "--bundle", &bundle.arg(), id]).run()
+    }
+
+    pub fn start(&self, id: &str) -> Finished {
+        self.command(&["start", id]).run()
+    }
+
+    /// `run` in the foreground.
+    pub fn run(&self, bundle: &Bundle, id: &str) -> Finished {
+        self.command(&["run", "--bundle", &bundle.arg(), id]).run()
+    }
+
+    pub fn kill(&self, id: &str, signal: &str) -> Finished {
+        self.command(&["kill", id, signal]).run()
+    }
+
+    pub fn delete(&self, id: &str) -> Finished {
+        self.command(&["delete", id]).run()
+    }
+
+    pub fn state(&self, id: &str) -> Value {
+        self.command(&["state", id]).run().ok().json()
+    }
+
+    pub fn status(&self, id: &str) -> String {
+        self.state(id)["status"].as_str().unwrap().to_owned()
+    }
+
+    pub fn pid(&self, id: &str) -> i32 {
+        self.state(id)["pid"].as_i64().unwrap() as i32
+    }
+
+    /// The runtime knows no container of that name.
+    #[track_caller]
+    pub fn assert_gone(&self, id: &str) {
+        self.command(&["state", id]).run().fails_with("");
+    }
+
+    /// Waits until `state` says `stopped`.
+    pub fn wait_stopped(&self, id: &str) {
+        let pid = self.pid(id);
+        if pid > 0 {
+            wait_until("the init process ends", Duration::from_secs(10), || !alive(pid));
+        }
+        wait_until("the container is stopped", Duration::from_secs(5), || self.status(id) == "stopped");
+    }
+
+    /// Removes every container that is left, so that what remains on the host is the runtime's fault.
+    pub(crate) fn delete_all(&self) {
+        let Ok(found) = fs::read_dir(self.root()) else { return };
+        for entry in found.flatten().filter(|e| e.path().is_dir()) {
+            let id = entry.file_name().to_string_lossy().into_owned();
+            self.command(&["delete", "--force", &id]).run().ok();
+        }
+    }
+}
+
+impl Drop for Runtime {
+    /// Ends and removes what a failed test left, all of it below this test's own prefix.
+    fn drop(&mut self) {
+        let start = Instant::now();
+        while Host::end_processes(&self.cgroup_prefix()) && start.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Host::remove_cgroups(&self.cgroup_prefix());
+    }
+}
+
+/// Moves the calling thread into a private copy of the mount namespace. What a test mounts goes with it; and the
+/// hybrid layout, which crun refuses, looks like plain v1 to crun.
+fn isolate(kind: Kind) {
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    let none = None::<&str>;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+    if kind == Kind::Crun && Path::new("/sys/fs/cgroup/unified/cgroup.procs").exists() {
+        umount2("/sys/fs/cgroup/unified", MntFlags::MNT_DETACH).unwrap();
+    }
+}
+
+fn binary() -> PathBuf {
+    match std::env::var("KEG_UNDER_TEST").ok().filter(|v| !v.is_empty()).as_deref() {
+        None => fresh(target().join("keg")),
+        Some("debug") => target().join("debug/keg"),
+        Some(path) if path.contains('/') => PathBuf::from(path),
+        Some(name) => {
+            let path = std::env::var("PATH").unwrap_or_default();
+            let mut places =
+                path.split(':').chain(["/usr/sbin", "/usr/bin"]).map(|d| Path::new(d).join(name));
+            places.find(|p| p.is_file()).unwrap_or_else(|| panic!("KEG_UNDER_TEST={name}: not found in PATH"))
+        }
+    }
+}
+
+/// A binary that is older than its source would make every result a lie.
+fn fresh(binary: PathBuf) -> PathBuf {
+    let built = fs::metadata(&binary).and_then(|m| m.modified());
+    let built = built.unwrap_or_else(|e| panic!("{}: {e}; `make build` makes it", binary.display()));
+    let newest = newest_below(&workspace().join("src"));
+    assert!(newest <= built, "{} is older than src/; `make build` renews it", binary.display());
+    binary
+}
+
+fn newest_below(directory: &Path) -> SystemTime {
+    let entries = fs::read_dir(directory).unwrap().flatten();
+    let times = entries.map(|entry| {
+        let meta = entry.metadata().unwrap();
+        if meta.is_dir() { newest_below(&entry.path()) } else { meta.modified().unwrap() }
+    });
+    times.max().unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+pub(crate) fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// The build directory, where the Makefile leaves `keg`, `probe` and the images.
+pub fn target() -> PathBuf {
+    workspace().join("target")
+}
