@@ -6,6 +6,7 @@ pub mod error;
 pub mod fd;
 pub mod keyring;
 pub mod limits;
+pub mod lock;
 pub mod mount;
 pub mod namespace;
 pub mod proc;

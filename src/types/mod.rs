@@ -7,6 +7,7 @@ mod id;
 mod namespace;
 mod process;
 mod signal;
+mod timestamp;
 
 pub use capset::{CapSet, Capability};
 pub use cgroup::{CgroupDirectory, CgroupManager, CgroupRecord, CgroupVersion};
@@ -15,3 +16,4 @@ pub use id::{ContainerId, Gid, InvalidContainerId, Uid};
 pub use namespace::{NamespaceKind, NamespaceSet};
 pub use process::{Pid, ProcessRef};
 pub use signal::{Signal, UnknownSignal};
+pub use timestamp::Timestamp;

@@ -1,0 +1,69 @@
+//! What was asked for, command by command: what was typed, checked and in the project's own types.
+//! A path is as it was typed, relative to the caller's working directory, unless its field says more.
+
+use std::path::PathBuf;
+
+use crate::types::{ContainerId, Signal};
+
+/// `create`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateOptions {
+    /// The new container's name.
+    pub id: ContainerId,
+    /// The bundle, absolute.
+    pub bundle: PathBuf,
+    /// Where init's pid goes.
+    pub pid_file: Option<PathBuf>,
+    /// The socket that is sent the terminal.
+    pub console_socket: Option<PathBuf>,
+    /// The socket that is sent init's pidfd.
+    pub pidfd_socket: Option<PathBuf>,
+    /// Move the root over `/` instead of pivot_root(2).
+    pub no_pivot: bool,
+    /// Leave the container in the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// How many descriptors after the standard three the container keeps.
+    pub preserve_fds: u32,
+}
+
+/// `run`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunOptions {
+    /// What `create` would be told.
+    pub create: CreateOptions,
+    /// Return as soon as the program runs.
+    pub detach: bool,
+    /// Leave the container's state when it has ended.
+    pub keep: bool,
+    /// Do not adopt orphans of the container.
+    pub no_subreaper: bool,
+}
+
+/// `delete`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeleteOptions {
+    /// Which container.
+    pub id: ContainerId,
+    /// Kill it first if it runs, and do not mind if it is not there.
+    pub force: bool,
+}
+
+/// `kill`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KillOptions {
+    /// Which container.
+    pub id: ContainerId,
+    /// The signal.
+    pub signal: Signal,
+    /// Send it to every process of the container.
+    pub all: bool,
+}
+
+/// `spec`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpecOptions {
+    /// Where config.json goes.
+    pub bundle: PathBuf,
+    /// For a caller who is not root.
+    pub rootless: bool,
+}
