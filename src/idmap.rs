@@ -1,1 +1,82 @@
-//! To be written.
+//! Writes the id mappings and clock offsets of new namespaces into /proc/PID, by itself where it may, else through newuidmap(1)
+//! and newgidmap(1).
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::plan::{IdMap, IdMaps, TimeOffset};
+use crate::sys::proc::Proc;
+use crate::sys::{self, Errno};
+use crate::types::Pid;
+
+/// The mappings could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel refused.
+    #[error("writing the id mappings of the user namespace")]
+    Write(#[source] sys::Error),
+    /// A helper program refused.
+    #[error("{program}: {text}")]
+    Program {
+        /// `newuidmap` or `newgidmap`
+        program: &'static str,
+        /// What it said.
+        text: String,
+    },
+}
+
+/// Writes `uid_map`, `setgroups` and `gid_map` of the process. Without privileges, more than one mapping goes through the set-uid
+/// helpers, which know what the user was granted in /etc/subuid.
+pub fn write(proc: &Proc, pid: Pid, maps: &IdMaps, privileged: bool) -> Result<(), Error> {
+    if privileged {
+        file(proc, pid, "uid_map", &IdMaps::lines(&maps.uids))?;
+        return file(proc, pid, "gid_map", &IdMaps::lines(&maps.gids));
+    }
+    if single(&maps.uids) {
+        file(proc, pid, "uid_map", &IdMaps::lines(&maps.uids))?;
+    } else {
+        helper("newuidmap", pid, &maps.uids)?;
+    }
+    if single(&maps.gids) {
+        file(proc, pid, "setgroups", "deny")?;
+        file(proc, pid, "gid_map", &IdMaps::lines(&maps.gids))
+    } else {
+        helper("newgidmap", pid, &maps.gids)
+    }
+}
+
+/// Writes `timens_offsets` (time_namespaces(7)); only possible before a process has entered the namespace.
+pub fn write_time_offsets(proc: &Proc, pid: Pid, offsets: &[TimeOffset]) -> Result<(), sys::Error> {
+    let lines: String = offsets
+        .iter()
+        .map(|offset| format!("{} {} {}\n", offset.clock, offset.seconds, offset.nanoseconds))
+        .collect();
+    proc.write(&PathBuf::from(format!("{pid}/timens_offsets")), lines.as_bytes())
+}
+
+fn single(maps: &[IdMap]) -> bool {
+    matches!(maps, [map] if map.size == 1)
+}
+
+fn file(proc: &Proc, pid: Pid, name: &str, text: &str) -> Result<(), Error> {
+    match proc.write(&Path::new(&pid.to_string()).join(name), text.as_bytes()) {
+        // A kernel without the file denies setgroups in no other way; nothing is lost.
+        Err(error) if error.errno == Errno::ENOENT && name == "setgroups" => Ok(()),
+        done => done.map_err(Error::Write),
+    }
+}
+
+fn helper(program: &'static str, pid: Pid, maps: &[IdMap]) -> Result<(), Error> {
+    let numbers = maps.iter().flat_map(|map| [map.inside, map.outside, map.size]);
+    let mut command = Command::new(program);
+    command.arg(pid.to_string()).args(numbers.map(|number| number.to_string())).stdin(Stdio::null());
+    let output = command
+        .output()
+        .map_err(|error| Error::Program { program, text: error.to_string().to_lowercase() })?;
+    match output.status.success() {
+        true => Ok(()),
+        false => {
+            Err(Error::Program { program, text: String::from_utf8_lossy(&output.stderr).trim().to_owned() })
+        }
+    }
+}

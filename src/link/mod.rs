@@ -1,1 +1,213 @@
-//! To be written.
+//! The conversation between keg and the container's init, one message a packet:
+//!
+//! ```text
+//!   keg (host)                            init (container)
+//!     │ ◀── Spawned + pidfd ─────────────── │   only where a process in between joined namespaces first
+//!     │ ◀── MapIds ──────────────────────── │   a new user namespace wants its mappings
+//!     │ ─── Proceed ──────────────────────▶ │
+//!     │ ◀── RunHooks ────────────────────── │   mounts are there; prestart and createRuntime hooks are due
+//!     │ ─── Proceed ──────────────────────▶ │
+//!     │ ◀── Terminal + fd ───────────────── │   the terminal's master side
+//!     │ ◀── Ready ───────────────────────── │   all is set up; nothing of the host is held any more
+//!     │ ─── Wait, or Start ───────────────▶ │   the record is written: wait for `start`, or go on at once
+//!     │ ◀── Executing ───────────────────── │   then the socket closes by itself: close-on-exec
+//!     │ ◀── Failed {text} ───────────────── │   at any moment, instead of all that would follow
+//! ```
+//!
+//! Either end learns of the other's death by the end of the stream. `start` talks to a waiting init by a socket in the state
+//! directory in the same words: it connects, and reads `Executing` or `Failed`.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::sys::{self, socket};
+
+/// No message is longer; texts are cut.
+const MAX_MESSAGE: usize = 4096;
+
+/// What init says.
+#[derive(Debug)]
+pub enum FromInit {
+    /// The container's first process exists: its pid as keg sees it, and its pidfd.
+    Spawned(i32, OwnedFd),
+    /// Write the mappings of the user namespace.
+    MapIds,
+    /// Run the prestart and createRuntime hooks.
+    RunHooks,
+    /// The master side of the container's terminal.
+    Terminal(OwnedFd),
+    /// Everything is set up.
+    Ready,
+    /// The next thing is execve(2).
+    Executing,
+    /// Set-up, or execve(2), failed: one line.
+    Failed(String),
+}
+
+/// What keg says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToInit {
+    /// What you asked for is done.
+    Proceed,
+    /// The container is created: wait for `start`.
+    Wait,
+    /// Run the program now.
+    Start,
+}
+
+/// The conversation broke.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The other end is gone.
+    #[error("the other process ended")]
+    Closed,
+    /// A message that is none.
+    #[error("a message that makes no sense")]
+    Garbled,
+    /// The socket failed.
+    #[error(transparent)]
+    Socket(#[from] sys::Error),
+}
+
+/// keg's end.
+#[derive(Debug)]
+pub struct KegEnd(OwnedFd);
+
+/// Init's end.
+#[derive(Debug)]
+pub struct InitEnd(OwnedFd);
+
+/// Both ends. After the fork each process drops the other's.
+pub fn pair() -> Result<(KegEnd, InitEnd), Error> {
+    let (keg, init) = socket::pair()?;
+    Ok((KegEnd(keg), InitEnd(init)))
+}
+
+fn receive(socket: &OwnedFd, buffer: &mut [u8; MAX_MESSAGE]) -> Result<(usize, Vec<OwnedFd>), Error> {
+    match socket::receive(socket, buffer) {
+        Ok((0, _)) => Err(Error::Closed),
+        Ok(message) => Ok(message),
+        Err(error) if error.errno == sys::Errno::ECONNRESET => Err(Error::Closed),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl KegEnd {
+    /// A socket that is connected to a waiting init.
+    pub fn new(socket: OwnedFd) -> Self {
+        Self(socket)
+    }
+
+    /// The next message. Blocks.
+    pub fn receive(&self) -> Result<FromInit, Error> {
+        let mut buffer = [0; MAX_MESSAGE];
+        let (length, mut fds) = receive(&self.0, &mut buffer)?;
+        let (tag, rest) = buffer[..length].split_first().ok_or(Error::Garbled)?;
+        Ok(match (tag, fds.pop()) {
+            (b'S', Some(fd)) => {
+                let pid = rest.try_into().map_err(|_| Error::Garbled)?;
+                FromInit::Spawned(i32::from_ne_bytes(pid), fd)
+            }
+            (b'T', Some(fd)) => FromInit::Terminal(fd),
+            (b'M', None) => FromInit::MapIds,
+            (b'H', None) => FromInit::RunHooks,
+            (b'R', None) => FromInit::Ready,
+            (b'E', None) => FromInit::Executing,
+            (b'F', None) => FromInit::Failed(String::from_utf8_lossy(rest).into_owned()),
+            _ => return Err(Error::Garbled),
+        })
+    }
+
+    /// Answers.
+    pub fn send(&self, message: ToInit) -> Result<(), Error> {
+        let byte = match message {
+            ToInit::Proceed => b'P',
+            ToInit::Wait => b'W',
+            ToInit::Start => b'S',
+        };
+        match socket::send(&self.0, &[byte], &[]) {
+            Err(error) if error.errno == sys::Errno::EPIPE => Err(Error::Closed),
+            done => Ok(done?),
+        }
+    }
+}
+
+impl AsFd for KegEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl InitEnd {
+    /// A socket on which `start` was accepted, or one moved to another number.
+    pub fn new(socket: OwnedFd) -> Self {
+        Self(socket)
+    }
+
+    /// Tells keg.
+    pub fn send(&self, message: &FromInit) -> Result<(), Error> {
+        let simple = |tag: u8| socket::send(&self.0, &[tag], &[]);
+        match message {
+            FromInit::Spawned(pid, fd) => {
+                let bytes = [&[b'S'][..], &pid.to_ne_bytes()].concat();
+                socket::send(&self.0, &bytes, &[fd.as_fd()])?;
+            }
+            FromInit::Terminal(fd) => socket::send(&self.0, b"T", &[fd.as_fd()])?,
+            FromInit::MapIds => simple(b'M')?,
+            FromInit::RunHooks => simple(b'H')?,
+            FromInit::Ready => simple(b'R')?,
+            FromInit::Executing => simple(b'E')?,
+            FromInit::Failed(text) => {
+                let end = text.floor_char_boundary(MAX_MESSAGE - 1);
+                socket::send(&self.0, &[b"F", &text.as_bytes()[..end]].concat(), &[])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the next word of keg.
+    pub fn receive(&self) -> Result<ToInit, Error> {
+        let mut buffer = [0; MAX_MESSAGE];
+        let (length, _) = receive(&self.0, &mut buffer)?;
+        match &buffer[..length] {
+            b"P" => Ok(ToInit::Proceed),
+            b"W" => Ok(ToInit::Wait),
+            b"S" => Ok(ToInit::Start),
+            _ => Err(Error::Garbled),
+        }
+    }
+}
+
+impl AsFd for InitEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<InitEnd> for OwnedFd {
+    fn from(end: InitEnd) -> Self {
+        end.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, FromInit, ToInit, pair};
+
+    #[test]
+    fn messages_arrive_as_sent_and_death_is_noticed() {
+        let (keg, init) = pair().unwrap();
+        init.send(&FromInit::MapIds).unwrap();
+        init.send(&FromInit::Failed("é".repeat(3000))).unwrap();
+        keg.send(ToInit::Start).unwrap();
+        assert!(matches!(keg.receive().unwrap(), FromInit::MapIds));
+        let FromInit::Failed(text) = keg.receive().unwrap() else { panic!("not a failure") };
+        assert!(text.len() >= 4000 && text.chars().all(|c| c == 'é'));
+        assert_eq!(init.receive().unwrap(), ToInit::Start);
+        let (master, _slave) = std::os::unix::net::UnixStream::pair().unwrap();
+        init.send(&FromInit::Spawned(7, master.into())).unwrap();
+        assert!(matches!(keg.receive().unwrap(), FromInit::Spawned(7, _)));
+        drop(init);
+        assert!(matches!(keg.receive(), Err(Error::Closed)));
+        assert!(matches!(keg.send(ToInit::Wait), Err(Error::Closed)));
+    }
+}

@@ -48,6 +48,11 @@ pub fn describe(errno: Errno) -> String {
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
+/// The text of an I/O error of the standard library, without its "(os error N)".
+pub fn describe_io(error: &io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), |code| describe(Errno::from_raw(code)))
+}
+
 /// Names the call of a failed `nix` or `libc` result. The text is made only on failure.
 pub trait Named<T> {
     /// `call` writes the call as strace would.

@@ -216,6 +216,20 @@ pub fn read_all(fd: impl AsFd, limit: usize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// pread(2) of the first `limit` bytes, or fewer where the file is shorter.
+pub fn read_from_start(fd: impl AsFd, limit: usize) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; limit];
+    let length = nix::sys::uio::pread(&fd, &mut bytes, 0).named(|| format!("pread({})", show_fd(&fd)))?;
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+/// pwrite(2) of all of `bytes` at the start; the file's position stays where it is.
+pub fn write_from_start(fd: impl AsFd, bytes: &[u8]) -> Result<()> {
+    let file = std::fs::File::from(duplicate(&fd)?);
+    std::os::unix::fs::FileExt::write_all_at(&file, bytes, 0).named(|| format!("pwrite({})", show_fd(&fd)))
+}
+
 /// Writes all of `bytes`; a file that takes only part of them gets the rest in further calls.
 pub fn write_all(fd: impl AsFd, bytes: &[u8]) -> Result<()> {
     struct Raw<'a>(BorrowedFd<'a>);

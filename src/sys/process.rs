@@ -131,6 +131,13 @@ pub fn reap_any() -> bool {
     matches!(nix::sys::wait::waitid(Id::All, flags), Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)))
 }
 
+/// killpg(3) with SIGKILL, of a group that a child of ours leads.
+pub fn kill_group(leader: Pid) -> Result<()> {
+    let group = nix::unistd::Pid::from_raw(leader.0);
+    nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL)
+        .named(|| format!("killpg({leader}, SIGKILL)"))
+}
+
 fn prctl(option: libc::c_int, arg: libc::c_ulong, name: &str) -> Result<()> {
     // SAFETY: every option used in this file takes one integer and zeros.
     let result = unsafe { libc::prctl(option, arg, 0, 0, 0) };

@@ -118,3 +118,13 @@ fn memfd() -> Result<OwnedFd> {
     nix::fcntl::fcntl(&copy, FcntlArg::F_ADD_SEALS(SEALS)).named(|| "fcntl(F_ADD_SEALS)".to_owned())?;
     Ok(copy)
 }
+
+/// A file without a name, in memory.
+pub fn scratch_file(name: &str) -> Result<OwnedFd> {
+    let call = || format!("memfd_create({name:?})");
+    let flags = MFdFlags::MFD_CLOEXEC;
+    match nix::sys::memfd::memfd_create(name, flags | MFdFlags::from_bits_retain(libc::MFD_NOEXEC_SEAL)) {
+        Err(Errno::EINVAL) => nix::sys::memfd::memfd_create(name, flags).named(call),
+        other => other.named(call),
+    }
+}
