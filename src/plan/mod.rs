@@ -63,6 +63,8 @@ pub struct Plan {
     pub mounts: Vec<Mount>,
     /// Device nodes, the default ones first. Empty where the host's `/dev` is bound in.
     pub devices: Vec<Device>,
+    /// Nodes cannot be made, because the container or keg itself is in a user namespace: the host's are bound instead.
+    pub bind_devices: bool,
     /// Symbolic links to make, name and target. Empty where the host's `/dev` is bound in.
     pub links: Vec<(PathBuf, PathBuf)>,
     /// Paths made unreadable.
