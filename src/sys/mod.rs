@@ -12,6 +12,7 @@ pub mod namespace;
 pub mod proc;
 pub mod process;
 pub mod seal;
+pub mod seccomp;
 pub mod socket;
 
 pub use error::{Error, Result};
