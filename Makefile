@@ -14,11 +14,11 @@ TEST := $(if $(NEXTEST),cargo nextest run --locked --no-fail-fast,cargo test --l
 # Tests that need root run as root, with the caller's toolchain.
 AS_ROOT := $(if $(SUDO),sudo -E env "PATH=$$PATH",)
 
-PACKAGES := attr bash binutils busybox-static crun gcc jq libarchive-tools libc6-dev libcap2-bin mmdebstrap runc skopeo \
+PACKAGES := attr bash binutils buildah busybox-static crun gcc jq libarchive-tools libc6-dev libcap2-bin mmdebstrap runc skopeo \
 	strace uidmap umoci util-linux
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build probe lint unit integration test clean
+.PHONY: help setup build probe image demo lint unit integration test runtime-tools clean
 
 help: ## list the targets (the default)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1 \2/p' Makefile | while read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -35,6 +35,12 @@ probe: ## build target/probe, the program that the integration tests run inside 
 	$(STATIC) -p probe
 	@cp $(RELEASE)/probe target/probe.new && mv target/probe.new target/probe
 
+image: setup ## build the OCI images for demo and tests under target/images, from Debian packages
+	@$(AS_ROOT) integration/images/build.sh target/images
+
+demo: setup build image ## unpack a real image and run it
+	@$(AS_ROOT) scripts/demo.sh
+
 lint: ## rustfmt and clippy, no warning allowed
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
@@ -42,11 +48,16 @@ lint: ## rustfmt and clippy, no warning allowed
 unit: ## tests without root: parsers, plans, states, layers
 	$(TEST) -p keg
 
-integration: build probe ## tests with root; KEG_UNDER_TEST=runc|crun|PATH runs them against another runtime
+integration: build probe image ## tests with root; KEG_UNDER_TEST=runc|crun|PATH runs them against another runtime
 	$(AS_ROOT) $(TEST) -p integration
 	@$(AS_ROOT) scripts/remove-cgroups.sh /keg-test
 
 test: setup lint unit integration ## everything: what is missing is installed, then all checks and tests
+	@if [ -n "$(RUNTIME_TOOLS)" ]; then $(MAKE) --no-print-directory runtime-tools; \
+	else echo "runtime-tools: skipped, RUNTIME_TOOLS does not name a built tree"; fi
+
+runtime-tools: build ## run every program of a built runtime-tools tree: RUNTIME_TOOLS=DIR
+	@$(AS_ROOT) integration/runtime-tools/run.sh "$(RUNTIME_TOOLS)"
 
 clean: ## remove everything that was built
 	rm -rf target

@@ -1,0 +1,107 @@
+#!/bin/bash
+# Runs every validation program of a built runtime-tools tree against a runtime: `run.sh TREE [PROGRAM...]`.
+#
+# KEG_UNDER_TEST names the runtime as it does for the integration tests: runc, crun or a path; without it, target/keg.
+# Each program runs in a private directory and mount namespace, for at most LIMIT seconds; what it leaves is removed.
+# With LOGS=DIR the output of every program is kept there. Exit status 0: every program passed.
+set -uo pipefail
+
+limit=${LIMIT:-120}
+tree=${1:-}
+shift || true
+if [ -z "$tree" ]; then
+    echo "runtime-tools: RUNTIME_TOOLS must name a built tree (make runtimetest validation-executables)" >&2
+    exit 2
+fi
+tree=$(realpath "$tree") || exit 2
+if [ ! -x "$tree/runtimetest" ]; then
+    echo "runtime-tools: $tree/runtimetest is missing: the tree is not built" >&2
+    exit 2
+fi
+
+here=$(dirname "$(realpath "$0")")
+runtime=${KEG_UNDER_TEST:-$here/../../target/keg}
+runtime=$(realpath "$(command -v "$runtime")") || { echo "runtime-tools: no runtime at $runtime" >&2; exit 2; }
+
+hierarchies() { awk '$3 ~ /^cgroup2?$/ {print $2}' /proc/self/mounts; }
+
+# The cgroups that the programs name themselves.
+cgroups() { for h in $(hierarchies); do echo "$h/cgrouptest" "$h/testdir"; done; }
+
+# What a program sees as its runtime: a state directory of its own; and no hybrid layout for crun, which refuses it.
+wrapper() {
+    cat <<END
+#!/bin/sh
+[ $(basename "$runtime") != crun ] || umount /sys/fs/cgroup/unified 2>/dev/null
+exec $runtime --root $1/root "\$@"
+END
+}
+
+# One program in a new private directory; its output goes to $2.
+run() {
+    local program=$1 log=$2 private status
+    private=$(mktemp -d)
+    cp "$tree"/rootfs-*.tar.gz "$tree/runtimetest" "$private/"
+    mkdir "$private/root" "$private/tmp"
+    wrapper "$private" >"$private/runtime"
+    chmod +x "$private/runtime"
+    (
+        cd "$private" || exit 1
+        TMPDIR=$private/tmp RUNTIME=$private/runtime exec unshare --mount --propagation slave \
+            timeout --kill-after=5 "$limit" "$program"
+    ) >"$log" 2>&1 </dev/null
+    status=$?
+    clean "$private" >>"$log" 2>&1
+    return $status
+}
+
+clean() {
+    local id
+    for id in $(ls "$1/root"); do
+        echo "# left behind: $id"
+        unshare --mount --propagation slave timeout 30 "$1/runtime" delete --force "$id"
+    done
+    for cgroup in $(cgroups); do
+        [ ! -d "$cgroup" ] || find "$cgroup" -depth -type d -exec rmdir {} \;
+    done
+    rm -rf --one-file-system "$1"
+}
+
+count() { grep -cE "$1" "$2"; }
+
+logs=${LOGS:-$(mktemp -d)}
+mkdir -p "$logs"
+passed=0 failed=0 skipped=0
+format='%-40s %5s %7s %8s  %s\n'
+# shellcheck disable=SC2059 # the format is ours
+printf "$format" program ok "not ok" skipped result
+for program in "$tree"/validation/*/*.t; do
+    name=$(basename "$program" .t)
+    if [ $# -gt 0 ] && [[ " $* " != *" $name "* ]]; then continue; fi
+    run "$program" "$logs/$name"
+    status=$?
+    skip=$(count '^ok.*# SKIP' "$logs/$name")
+    ok=$(($(count '^ok' "$logs/$name") - skip))
+    not_ok=$(count '^not ok' "$logs/$name")
+    if [ $status = 124 ] || [ $status = 137 ]; then
+        result="failed: not done after ${limit}s"
+    elif [ $status != 0 ]; then
+        result="failed: exit status $status"
+    elif [ "$not_ok" != 0 ]; then
+        result=failed
+    elif [ "$ok" = 0 ]; then
+        result=skipped
+    else
+        result=passed
+    fi
+    case $result in
+        passed) passed=$((passed + 1)) ;;
+        skipped) skipped=$((skipped + 1)) ;;
+        *) failed=$((failed + 1)) ;;
+    esac
+    # shellcheck disable=SC2059
+    printf "$format" "$name" "$ok" "$not_ok" "$skip" "$result"
+done
+[ -n "${LOGS:-}" ] || rm -rf "$logs"
+echo "runtime-tools: $((passed + failed + skipped)) programs: $passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]
