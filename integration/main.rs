@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod command_line;
+mod descriptors;
 mod exit_codes;
 mod lifecycle;
 mod logs;
+mod namespaces;
+mod process;
+mod user_namespaces;

@@ -23,6 +23,8 @@ impl Kind {
 
 const OWN_WORDS: &str = "its errors have other words than those that runc's callers match";
 
+const NO_TIME: &str = "time namespaces are not supported, or fail on this kernel";
+
 /// Tests that a peer of the versions in Debian 12 (runc 1.1.5, crun 1.8.1) fails, and why.
 pub const DEVIATIONS: &[(Kind, &str, &str)] = &[
     (Kind::Crun, "command_line::every_command_has_help", "knows --help but not -h"),
@@ -61,6 +63,15 @@ pub const DEVIATIONS: &[(Kind, &str, &str)] = &[
     ),
     (Kind::Crun, "logs::a_failure_is_one_json_object_in_the_log_and_one_line_on_stderr", OWN_WORDS),
     (Kind::Crun, "logs::a_text_log_has_the_message", OWN_WORDS),
+    (Kind::Runc, "namespaces::a_time_namespace_is_new", NO_TIME),
+    (Kind::Runc, "namespaces::a_time_namespace_with_a_path_is_joined", NO_TIME),
+    (Kind::Runc, "namespaces::time_offsets_are_seen_inside", NO_TIME),
+    (Kind::Crun, "namespaces::a_time_namespace_is_new", NO_TIME),
+    (Kind::Crun, "namespaces::a_time_namespace_with_a_path_is_joined", NO_TIME),
+    (Kind::Crun, "namespaces::time_offsets_are_seen_inside", NO_TIME),
+    (Kind::Crun, "process::a_wrong_working_directory_is_refused", "reports it in start"),
+    (Kind::Crun, "process::home_comes_from_the_containers_passwd", "no HOME for an unknown user"),
+    (Kind::Runc, "user_namespaces::a_user_namespace_is_joined_and_the_rest_is_new", "wants mappings too"),
 ];
 
 pub(crate) fn deviation(kind: Kind, test: &str) -> Option<&'static str> {
