@@ -1,1 +1,112 @@
-//! To be written.
+//! The cgroups of a container: where the host has them, made and limited from a
+//! [`CgroupPlan`](crate::plan::cgroup::CgroupPlan), and later frozen, counted, killed and removed from
+//! their [`CgroupRecord`](crate::types::CgroupRecord) alone.
+
+mod apply;
+mod create;
+mod devices;
+mod freeze;
+mod kill;
+mod place;
+mod probe;
+mod remove;
+mod walk;
+
+use std::path::PathBuf;
+
+pub use create::{Created, create, foresee};
+pub use freeze::{freeze, is_frozen, thaw};
+pub use kill::kill_all;
+pub use place::{Placement, join};
+pub use probe::probe;
+pub use remove::remove;
+pub use walk::procs;
+
+use crate::sys;
+use crate::types::Pid;
+
+/// What went wrong with a cgroup.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The host's cgroups could not be looked at.
+    #[error("unable to find the cgroups of this host")]
+    Probe(#[source] sys::Error),
+    /// A directory could not be made or entered.
+    #[error("unable to apply cgroup configuration")]
+    Make(#[source] sys::Error),
+    /// A frozen cgroup would freeze init before it could say so.
+    #[error("container's cgroup unexpectedly frozen: {0:?}")]
+    Frozen(PathBuf),
+    /// Other processes would share the container's limits, and its end.
+    #[error("container's cgroup is not empty: {path:?} has {}", list(processes))]
+    NotEmpty {
+        /// The cgroup.
+        path: PathBuf,
+        /// Who is in it.
+        processes: Vec<Pid>,
+    },
+    /// A controller that the limits need cannot be had in the cgroup.
+    #[error("the cgroup controllers {controllers} cannot be enabled for {path:?}")]
+    Controllers {
+        /// Which.
+        controllers: String,
+        /// The container's cgroup.
+        path: PathBuf,
+        /// What the kernel said last.
+        #[source]
+        source: Option<sys::Error>,
+    },
+    /// A limit was refused.
+    #[error("unable to set {setting}")]
+    Set {
+        /// The JSON path.
+        setting: String,
+        /// Why.
+        #[source]
+        source: sys::Error,
+    },
+    /// `checkBeforeUpdate`
+    #[error("unable to set {setting}: {usage} bytes are in use, which is more than {limit}")]
+    InUse {
+        /// The JSON path.
+        setting: String,
+        /// What was asked for.
+        limit: i64,
+        /// What is used.
+        usage: i64,
+    },
+    /// `exec --cgroup` with a path that leads out.
+    #[error("bad sub cgroup path {0:?}: it is not below the container's cgroup")]
+    SubCgroup(String),
+    /// A file of the container's cgroup could not be read or written.
+    #[error("unable to {doing} the container's cgroup")]
+    Use {
+        /// A verb.
+        doing: &'static str,
+        /// Why.
+        #[source]
+        source: sys::Error,
+    },
+    /// Some process cannot be stopped now, most likely because it waits in the kernel.
+    #[error("unable to freeze {0:?} within {limit} s", limit = freeze::PATIENCE.as_secs())]
+    NotFreezing(PathBuf),
+    /// Some processes do not end.
+    #[error("unable to remove {path:?}: after {limit} s it still has {}", list(processes), limit = remove::PATIENCE.as_secs())]
+    Left {
+        /// The cgroup.
+        path: PathBuf,
+        /// Who is left.
+        processes: Vec<Pid>,
+    },
+}
+
+fn list(processes: &[Pid]) -> String {
+    const SHOWN: usize = 10;
+    let pids: Vec<_> = processes.iter().take(SHOWN).map(Pid::to_string).collect();
+    match processes.len() {
+        0 => "no process".to_owned(),
+        1 => format!("process {}", pids[0]),
+        n if n <= SHOWN => format!("processes {}", pids.join(", ")),
+        n => format!("{n} processes ({}, …)", pids.join(", ")),
+    }
+}

@@ -52,6 +52,10 @@ pub struct CgroupRecord {
     pub manager: CgroupManager,
     /// The layout of the host at the time of `create`.
     pub version: CgroupVersion,
+    /// Whether this was written before anything was made: which directories are keg's was foreseen,
+    /// and perhaps none of them exists.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub foreseen: bool,
     /// One directory for each hierarchy, the version 2 hierarchy first where there is one.
     pub directories: Vec<CgroupDirectory>,
     /// The systemd unit, where systemd is the manager.

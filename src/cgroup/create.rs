@@ -1,0 +1,218 @@
+//! Makes a container's cgroups, and remembers exactly which directories it made.
+
+use std::path::{Path, PathBuf};
+
+use super::place::Placement;
+use super::walk::procs_below;
+use super::{Error, remove};
+use crate::plan::cgroup::{CgroupPlan, DirectoryPlan, Driver};
+use crate::sys::{self, Errno, cgroup as files};
+use crate::types::{CgroupDirectory, CgroupManager, CgroupRecord};
+
+/// Cgroups that were just made. Dropped, it removes what it made and nothing else.
+#[derive(Debug)]
+pub struct Created {
+    record: CgroupRecord,
+    placement: Placement,
+    kept: bool,
+}
+
+impl Created {
+    /// How the container's first process gets in. Once it is in, the descriptors are of no use.
+    pub fn placement(&self) -> &Placement {
+        &self.placement
+    }
+
+    /// Sets the limits. The container's first process may be at work meanwhile, but not yet the
+    /// container's program.
+    pub fn apply(&self, plan: &CgroupPlan) -> Result<(), Error> {
+        super::apply::apply(plan)
+    }
+
+    /// What to remember, as it is so far.
+    pub fn record(&self) -> &CgroupRecord {
+        &self.record
+    }
+
+    /// They stay.
+    pub fn keep(mut self) -> CgroupRecord {
+        self.kept = true;
+        std::mem::take(&mut self.record)
+    }
+}
+
+impl Drop for Created {
+    fn drop(&mut self) {
+        if !self.kept {
+            remove::discard(&self.record);
+        }
+    }
+}
+
+/// What `create` is about to make, for a record that is written before anything is made. It judges
+/// all hierarchies by the first; nothing is changed.
+pub fn foresee(plan: &CgroupPlan) -> Result<CgroupRecord, Error> {
+    let mut record = empty_record(plan);
+    record.foreseen = true;
+    let Some(first) = plan.directories.first() else { return Ok(record) };
+    let mut missing = 0;
+    for path in first.path().ancestors().take(first.relative.components().count()) {
+        if files::mounted(path).map_err(Error::Make)?.is_some() {
+            break;
+        }
+        missing += 1;
+    }
+    for directory in &plan.directories {
+        let path = directory.path();
+        let made = path.ancestors().take(missing).last().map(Path::to_owned);
+        record.directories.push(CgroupDirectory { hierarchy: directory.hierarchy.clone(), path, made });
+    }
+    Ok(record)
+}
+
+/// Makes the cgroups, ready for a process to enter.
+pub fn create(plan: &CgroupPlan) -> Result<Created, Error> {
+    let mut created = Created { record: empty_record(plan), placement: Placement::default(), kept: false };
+    for directory in &plan.directories {
+        let hierarchy = directory.hierarchy.clone();
+        let mut entry = CgroupDirectory { hierarchy, path: directory.path(), made: None };
+        let done = make(&mut entry, &directory.mount);
+        // Also after a failure: its parents may be there to be undone.
+        created.record.directories.push(entry);
+        done.map_err(Error::Make)?;
+    }
+    for (directory, made) in plan.directories.iter().zip(&created.record.directories) {
+        refuse_occupied(directory, made)?;
+        match directory.hierarchy.as_str() {
+            "" => enable_controllers(directory, plan.driver)?,
+            name if name.split(',').any(|controller| controller == "cpuset") => {
+                inherit_cpuset(&made.path, &directory.mount).map_err(Error::Make)?;
+            }
+            _ => {}
+        }
+    }
+    let directories = created.record.directories.iter();
+    created.placement =
+        Placement::open(directories.map(|made| (made.hierarchy.as_str(), made.path.clone())))?;
+    Ok(created)
+}
+
+fn empty_record(plan: &CgroupPlan) -> CgroupRecord {
+    let manager = match plan.driver {
+        Driver::None => CgroupManager::Disabled,
+        Driver::Systemd => CgroupManager::Systemd,
+        Driver::V1 | Driver::V2 => CgroupManager::Cgroupfs,
+    };
+    CgroupRecord { manager, version: plan.version, ..CgroupRecord::default() }
+}
+
+/// Makes the directory with its parents. `entry.made` is set as soon as there is something to undo.
+fn make(entry: &mut CgroupDirectory, mount: &Path) -> sys::Result<()> {
+    /// Others may remove a parent between our finding and using it, but not forever.
+    const TRIES: usize = 64;
+    let mut tries = 0;
+    loop {
+        match files::make(&entry.path) {
+            Ok(true) => {
+                entry.made.get_or_insert_with(|| entry.path.clone());
+                return Ok(());
+            }
+            Ok(false) => return Ok(()),
+            Err(error) if error.errno == Errno::ENOENT && tries < TRIES => tries += 1,
+            Err(error) => return Err(error),
+        }
+        let parents: Vec<PathBuf> = entry.path.ancestors().skip(1).map(Path::to_owned).collect();
+        for parent in parents.into_iter().rev().filter(|parent| parent.starts_with(mount) && parent != mount)
+        {
+            match files::make(&parent) {
+                // A topmost directory of ours that had to be made again is the topmost still.
+                Ok(true) if entry.made.as_ref().is_none_or(|made| made.starts_with(&parent)) => {
+                    entry.made = Some(parent);
+                }
+                Ok(_) => {}
+                Err(error) if error.errno == Errno::ENOENT => break,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// A cgroup that was there before must be empty, and neither it nor what it lies in frozen.
+fn refuse_occupied(plan: &DirectoryPlan, made: &CgroupDirectory) -> Result<(), Error> {
+    let whole = made.made.as_deref().and_then(Path::parent) == Some(plan.mount.as_path());
+    if whole {
+        return Ok(());
+    }
+    let frozen = match plan.hierarchy.as_str() {
+        "" => files::read(&made.path.join("cgroup.events")).map(|events| events.contains("frozen 1")),
+        "freezer" => files::read(&made.path.join("freezer.state")).map(|state| state.trim() != "THAWED"),
+        _ => Ok(false),
+    };
+    if frozen.map_err(Error::Make)? {
+        return Err(Error::Frozen(made.path.clone()));
+    }
+    if made.made.is_some() {
+        return Ok(());
+    }
+    let processes = procs_below(&made.path).map_err(Error::Make)?;
+    match processes.is_empty() {
+        true => Ok(()),
+        false => Err(Error::NotEmpty { path: made.path.clone(), processes }),
+    }
+}
+
+/// Version 1: a new cpuset has no CPU and no memory node, and no process can enter it until it has.
+fn inherit_cpuset(path: &Path, mount: &Path) -> sys::Result<()> {
+    for name in ["cpuset.cpus", "cpuset.mems"] {
+        let mut empty = Vec::new();
+        let mut value = String::new();
+        for path in path.ancestors().take_while(|path| path.starts_with(mount)) {
+            let file = path.join(name);
+            value = files::read(&file)?;
+            if !value.trim().is_empty() {
+                break;
+            }
+            empty.push(file);
+        }
+        for file in empty.iter().rev() {
+            files::write(file, value.trim())?;
+        }
+    }
+    Ok(())
+}
+
+/// Version 2: a cgroup has a controller only if all its ancestors pass it on. Beside version 1, only
+/// what limits need is asked for.
+fn enable_controllers(plan: &DirectoryPlan, driver: Driver) -> Result<(), Error> {
+    let wanted = if driver == Driver::V1 { &plan.controllers } else { &plan.wanted };
+    let leaf = plan.path();
+    let missing = |path: &Path, file: &str, wanted: &[String]| -> Result<Vec<String>, Error> {
+        let text = files::read(&path.join(file)).map_err(Error::Make)?;
+        let has = |name: &str| text.split_whitespace().any(|known| known == name);
+        Ok(wanted.iter().filter(|name| !has(name)).cloned().collect())
+    };
+    if wanted.is_empty() || missing(&leaf, "cgroup.controllers", wanted)?.is_empty() {
+        return Ok(());
+    }
+    let mut last = None;
+    let mut parents: Vec<_> =
+        leaf.ancestors().skip(1).take_while(|path| path.starts_with(&plan.mount)).collect();
+    parents.reverse();
+    for parent in parents {
+        let file = parent.join("cgroup.subtree_control");
+        let needed = missing(parent, "cgroup.subtree_control", wanted)?;
+        let all: Vec<_> = needed.iter().map(|name| format!("+{name}")).collect();
+        if all.is_empty() || files::write(&file, &all.join(" ")).is_ok() {
+            continue;
+        }
+        // One that cannot be had must not keep the others away.
+        for one in all {
+            last = files::write(&file, &one).err().or(last);
+        }
+    }
+    let missing = missing(&leaf, "cgroup.controllers", &plan.controllers)?;
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Controllers { controllers: missing.join(" "), path: leaf, source: last }),
+    }
+}

@@ -1,0 +1,101 @@
+//! How a process gets into the container's cgroups: born into the version 2 cgroup by clone3(2), and
+//! placed by itself, right after, into those of version 1.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use super::Error;
+use crate::sys::cgroup as sys;
+use crate::types::CgroupRecord;
+
+/// Open cgroups for one child.
+#[derive(Debug, Default)]
+pub struct Placement {
+    into: Option<OwnedFd>,
+    tasks: Vec<OwnedFd>,
+}
+
+impl Placement {
+    /// For `CLONE_INTO_CGROUP`: the child never runs elsewhere. `None` on hosts without version 2.
+    pub fn into_cgroup(&self) -> Option<BorrowedFd<'_>> {
+        self.into.as_ref().map(AsFd::as_fd)
+    }
+
+    /// The version 1 `tasks` files; the child calls [`crate::sys::cgroup::enter`] with each, before
+    /// it does anything else.
+    pub fn tasks(&self) -> &[OwnedFd] {
+        &self.tasks
+    }
+
+    /// Opens the directories, given by hierarchy.
+    pub(super) fn open<'a>(directories: impl Iterator<Item = (&'a str, PathBuf)>) -> Result<Self, Error> {
+        let mut placement = Self::default();
+        for (hierarchy, path) in directories {
+            match hierarchy {
+                "" => placement.into = Some(sys::open_dir(&path).map_err(Error::Make)?),
+                _ => placement.tasks.push(sys::open_file(&path.join("tasks")).map_err(Error::Make)?),
+            }
+        }
+        Ok(placement)
+    }
+}
+
+/// For a further process of a container. `below` names existing cgroups inside the container's, as
+/// `PATH` for all hierarchies or `CONTROLLER[,CONTROLLER]:PATH` for those of version 1.
+pub fn join(record: &CgroupRecord, below: &[String]) -> Result<Placement, Error> {
+    let mut paths: Vec<_> = record
+        .directories
+        .iter()
+        .map(|directory| (directory.hierarchy.as_str(), directory.path.clone()))
+        .collect();
+    for text in below {
+        let (controllers, path) = match text.split_once(':') {
+            Some((controllers, path)) => (Some(controllers), path),
+            None => (None, text.as_str()),
+        };
+        let relative = sub_path(path).ok_or_else(|| Error::SubCgroup(text.clone()))?;
+        let mut found = false;
+        for (hierarchy, directory) in &mut paths {
+            let has = |name: &str| hierarchy.split(',').any(|known| known == name);
+            if controllers.is_none_or(|names| !hierarchy.is_empty() && names.split(',').any(has)) {
+                directory.push(&relative);
+                found = true;
+            }
+        }
+        if !found {
+            return Err(Error::SubCgroup(text.clone()));
+        }
+    }
+    Placement::open(paths.into_iter())
+}
+
+/// A path without `..`, made relative.
+fn sub_path(path: &str) -> Option<PathBuf> {
+    let mut relative = PathBuf::new();
+    for component in Path::new(path).components() {
+        match component {
+            Component::Normal(name) => relative.push(name),
+            Component::CurDir | Component::RootDir => {}
+            Component::ParentDir | Component::Prefix(_) => return None,
+        }
+    }
+    Some(relative)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, join, sub_path};
+    use crate::types::CgroupRecord;
+
+    #[test]
+    fn sub_cgroups_lie_below() {
+        assert_eq!(sub_path("/a//b/./c").unwrap().to_str(), Some("a/b/c"));
+        assert_eq!(sub_path("").unwrap().to_str(), Some(""));
+        for bad in ["..", "/../x", "a/../../b"] {
+            assert_eq!(sub_path(bad), None, "{bad}");
+            let error = join(&CgroupRecord::default(), &[bad.to_owned()]).unwrap_err();
+            assert!(matches!(error, Error::SubCgroup(_)), "{error}");
+            assert!(error.to_string().starts_with("bad sub cgroup path"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Where the host has its cgroups. On the start-up path of every command that makes a container, so
+//! the usual places are looked at first; `/proc/self/mountinfo`, as long as the host has mounts, is
+//! read only where something is not in its usual place.
+
+use std::path::{Path, PathBuf};
+
+use super::Error;
+use crate::plan::cgroup::{Hierarchy, HostCgroups, Unified};
+use crate::sys::cgroup::{self as sys, Mounted};
+use crate::types::CgroupVersion;
+
+const USUAL: &str = "/sys/fs/cgroup";
+const MOUNTINFO_LIMIT: usize = 64 << 20;
+
+/// Looks.
+pub fn probe() -> Result<HostCgroups, Error> {
+    let own = read_proc("/proc/self/cgroup")?;
+    let own: Vec<_> = own.lines().filter_map(parse_own).collect();
+    let usual = Path::new(USUAL);
+    if sys::mounted(usual).map_err(Error::Probe)? == Some(Mounted::V2) {
+        let path = own.iter().find(|(name, _)| name.is_empty()).map_or("", |(_, path)| *path);
+        let unified = unified(usual, path)?;
+        return Ok(HostCgroups { version: CgroupVersion::V2, v1: Vec::new(), unified: Some(unified) });
+    }
+    let mut host = HostCgroups::default();
+    let mut elsewhere = None;
+    for (name, path) in own {
+        let directory = match name.strip_prefix("name=").unwrap_or(name) {
+            "" => "unified",
+            name => name,
+        };
+        let wanted = if name.is_empty() { Mounted::V2 } else { Mounted::V1 };
+        let mut at = Some((usual.join(directory), PathBuf::from(path)));
+        let there = usual.join(directory).join(path);
+        if sys::mounted(&there).map_err(Error::Probe)? != Some(wanted) {
+            if elsewhere.is_none() {
+                elsewhere = Some(read_proc("/proc/self/mountinfo")?);
+            }
+            at = find_mount(elsewhere.as_deref().unwrap_or_default(), name, path);
+        }
+        let Some((mount, own)) = at else { continue };
+        match wanted {
+            Mounted::V1 => host.v1.push(Hierarchy { name: name.to_owned(), mount, own }),
+            _ => host.unified = Some(Unified { own, ..unified(&mount, "")? }),
+        }
+    }
+    host.version = match (host.v1.is_empty(), &host.unified) {
+        (true, None) => CgroupVersion::None,
+        (true, Some(_)) => CgroupVersion::V2,
+        (false, None) => CgroupVersion::V1,
+        (false, Some(_)) => CgroupVersion::Hybrid,
+    };
+    Ok(host)
+}
+
+fn read_proc(path: &str) -> Result<String, Error> {
+    sys::read_to_end(Path::new(path), MOUNTINFO_LIMIT).map_err(Error::Probe)
+}
+
+fn unified(mount: &Path, own: &str) -> Result<Unified, Error> {
+    let controllers = sys::read(&mount.join("cgroup.controllers")).map_err(Error::Probe)?;
+    let controllers = controllers.split_whitespace().map(str::to_owned).collect();
+    Ok(Unified { mount: mount.to_owned(), own: own.into(), controllers })
+}
+
+/// `4:memory:/a/b` is the hierarchy `memory` and the path `a/b`.
+fn parse_own(line: &str) -> Option<(&str, &str)> {
+    let (_, rest) = line.split_once(':')?;
+    let (name, path) = rest.split_once(':')?;
+    Some((name, path.trim_start_matches('/')))
+}
+
+/// Where a hierarchy is mounted, and what `own` is below that place: a mount may show only a part of
+/// the hierarchy.
+fn find_mount(mountinfo: &str, hierarchy: &str, own: &str) -> Option<(PathBuf, PathBuf)> {
+    mountinfo.lines().find_map(|line| {
+        let (mount, filesystem) = line.split_once(" - ")?;
+        let mut mount = mount.split(' ').skip(3);
+        let (root, point) = (mount.next()?, mount.next()?);
+        let mut filesystem = filesystem.split(' ');
+        let (kind, options) = (filesystem.next()?, filesystem.nth(1)?);
+        let found = match hierarchy {
+            "" => kind == "cgroup2",
+            names => kind == "cgroup" && names.split(',').all(|name| options.split(',').any(|o| o == name)),
+        };
+        let own = Path::new(own).strip_prefix(root.trim_start_matches('/')).unwrap_or(Path::new(""));
+        found.then(|| (unescape(point), own.to_owned()))
+    })
+}
+
+/// mountinfo writes space, tab, newline and backslash as three octal digits.
+fn unescape(text: &str) -> PathBuf {
+    let mut parts = text.split('\\');
+    let mut whole = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                whole.push(char::from(byte));
+                whole.push_str(&part[3..]);
+            }
+            None => whole.push_str(part),
+        }
+    }
+    PathBuf::from(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{find_mount, parse_own};
+
+    const MOUNTINFO: &str = "\
+31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755
+32 31 0:29 / /sys/fs/cgroup/cpu\\040x rw,relatime shared:9 - cgroup cgroup rw,cpuacct,cpu
+33 31 0:31 /docker/1 /cg/memory rw - cgroup cgroup rw,memory
+34 31 0:32 / /cg/systemd rw - cgroup none rw,xattr,name=systemd
+35 31 0:33 / /cg/unified rw - cgroup2 cgroup2 rw,nsdelegate
+";
+
+    #[test]
+    fn mounts_in_unusual_places() {
+        let table = [
+            ("cpu,cpuacct", "a/b", Some(("/sys/fs/cgroup/cpu x", "a/b"))),
+            ("cpu", "", Some(("/sys/fs/cgroup/cpu x", ""))),
+            ("memory", "docker/1", Some(("/cg/memory", ""))),
+            ("memory", "docker/1/x", Some(("/cg/memory", "x"))),
+            ("memory", "other", Some(("/cg/memory", ""))),
+            ("name=systemd", "", Some(("/cg/systemd", ""))),
+            ("", "u", Some(("/cg/unified", "u"))),
+            ("pids", "", None),
+        ];
+        for (hierarchy, own, expected) in table {
+            let found = find_mount(MOUNTINFO, hierarchy, own);
+            let found = found.as_ref().map(|(mount, own)| (mount.as_path(), own.as_path()));
+            let expected = expected.map(|(mount, own)| (Path::new(mount), Path::new(own)));
+            assert_eq!(found, expected, "{hierarchy} {own}");
+        }
+    }
+
+    #[test]
+    fn own_cgroups() {
+        assert_eq!(parse_own("4:memory:/a:b/c"), Some(("memory", "a:b/c")));
+        assert_eq!(parse_own("1:name=systemd:/"), Some(("name=systemd", "")));
+        assert_eq!(parse_own("0::/x"), Some(("", "x")));
+        assert_eq!(parse_own(""), None);
+    }
+}

@@ -1,0 +1,98 @@
+//! Removes the cgroups that keg made, once they are empty.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::Error;
+use super::walk::{procs_below, remove_below, unless_gone};
+use crate::sys::{self, Errno, cgroup as files};
+use crate::types::{CgroupDirectory, CgroupRecord};
+
+/// How long processes may take to end.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Removes what keg made, with what the container made inside, and waits for processes that are
+/// about to end. What was there before stays. What is gone already is no error.
+pub fn remove(record: &CgroupRecord) -> Result<(), Error> {
+    let deadline = Instant::now() + PATIENCE;
+    let results: Vec<_> =
+        record.directories.iter().map(|directory| remove_one(directory, deadline)).collect();
+    results.into_iter().collect()
+}
+
+/// Removes what a failed `create` made, as far as that goes at once.
+pub(super) fn discard(record: &CgroupRecord) {
+    let now = Instant::now();
+    for directory in &record.directories {
+        // The failure that led here is what the user is told.
+        drop(remove_one(directory, now));
+    }
+}
+
+fn remove_one(directory: &CgroupDirectory, deadline: Instant) -> Result<(), Error> {
+    let Some(top) = &directory.made else { return Ok(()) };
+    let path = &directory.path;
+    let mut pause = Duration::from_micros(100);
+    loop {
+        if rmdir(path)? {
+            return remove_parents(path, top);
+        }
+        // The container's own sub-cgroups; those with processes are tried again.
+        match unless_gone(remove_below(path)) {
+            Err(error) if !is_busy(&error) => return Err(Error::Use { doing: "remove", source: error }),
+            _ => {}
+        }
+        if rmdir(path)? {
+            return remove_parents(path, top);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let processes = procs_below(path).unwrap_or_default();
+            return Err(Error::Left { path: path.clone(), processes });
+        }
+        wait_for_exits(directory, pause.min(left))?;
+        pause = (pause * 2).min(Duration::from_millis(100));
+    }
+}
+
+/// Waits until the cgroup may have become empty: version 2 says so, version 1 has to be asked again.
+fn wait_for_exits(directory: &CgroupDirectory, time: Duration) -> Result<(), Error> {
+    if !directory.hierarchy.is_empty() {
+        std::thread::sleep(time);
+        return Ok(());
+    }
+    let path = directory.path.join("cgroup.events");
+    let watch = || {
+        let events = files::open_events(&path)?;
+        if files::read(&path)?.contains("populated 0") {
+            // Empty: only the kernel's own clearing up is left.
+            std::thread::sleep(time);
+            return Ok(());
+        }
+        files::wait_for_change(&events, time.max(Duration::from_millis(10))).map(drop)
+    };
+    unless_gone(watch()).map(drop).map_err(|source| Error::Use { doing: "watch", source })
+}
+
+/// `false`: processes or further cgroups are in it.
+fn rmdir(path: &Path) -> Result<bool, Error> {
+    match unless_gone(files::remove(path)) {
+        Ok(_) => Ok(true),
+        Err(error) if is_busy(&error) => Ok(false),
+        Err(source) => Err(Error::Use { doing: "remove", source }),
+    }
+}
+
+fn is_busy(error: &sys::Error) -> bool {
+    matches!(error.errno, Errno::EBUSY | Errno::ENOTEMPTY)
+}
+
+/// The directories above, up to the topmost that keg made, as far as nobody else uses them by now.
+fn remove_parents(path: &Path, top: &Path) -> Result<(), Error> {
+    for parent in path.ancestors().skip(1).take_while(|parent| parent.starts_with(top)) {
+        if !rmdir(parent)? {
+            break;
+        }
+    }
+    Ok(())
+}

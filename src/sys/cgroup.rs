@@ -1,0 +1,173 @@
+//! The cgroup file systems: directories and small files by their absolute path. No path of a
+//! container's choosing gets here, and these file systems hold no symlinks.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::stat::Mode;
+
+use super::error::{Error, Named, Result, retry, show_fd};
+
+/// The longest list of processes that is read: more than there can be pids.
+const LIST_LIMIT: usize = 64 << 20;
+
+/// Which file system a path lies on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mounted {
+    /// cgroup version 1
+    V1,
+    /// cgroup version 2
+    V2,
+    /// Another one.
+    Other,
+}
+
+/// statfs(2). `None`: there is no such path.
+pub fn mounted(path: &Path) -> Result<Option<Mounted>> {
+    match retry(|| nix::sys::statfs::statfs(path)) {
+        Ok(fs) if fs.filesystem_type() == nix::sys::statfs::CGROUP_SUPER_MAGIC => Ok(Some(Mounted::V1)),
+        Ok(fs) if fs.filesystem_type() == nix::sys::statfs::CGROUP2_SUPER_MAGIC => Ok(Some(Mounted::V2)),
+        Ok(_) => Ok(Some(Mounted::Other)),
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        Err(errno) => Err(Error { call: format!("statfs({path:?})"), errno }),
+    }
+}
+
+/// mkdir(2) of a cgroup. `false`: it was there.
+pub fn make(path: &Path) -> Result<bool> {
+    match nix::unistd::mkdir(path, Mode::from_bits_truncate(0o755)) {
+        Ok(()) => Ok(true),
+        Err(Errno::EEXIST) => Ok(false),
+        Err(errno) => Err(Error { call: format!("mkdir({path:?})"), errno }),
+    }
+}
+
+/// rmdir(2) of a cgroup.
+pub fn remove(path: &Path) -> Result<()> {
+    nix::unistd::unlinkat(super::fd::cwd(), path, nix::unistd::UnlinkatFlags::RemoveDir)
+        .named(|| format!("rmdir({path:?})"))
+}
+
+/// open(2) of a file or directory, close-on-exec.
+fn open(path: &Path, flags: OFlag) -> Result<OwnedFd> {
+    retry(|| nix::fcntl::open(path, flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty()))
+        .named(|| format!("open({path:?})"))
+}
+
+/// A cgroup as clone3(2) wants it for `CLONE_INTO_CGROUP`.
+pub fn open_dir(path: &Path) -> Result<OwnedFd> {
+    open(path, OFlag::O_PATH | OFlag::O_DIRECTORY)
+}
+
+/// A file for one write, or more.
+pub fn open_file(path: &Path) -> Result<OwnedFd> {
+    open(path, OFlag::O_WRONLY)
+}
+
+/// A file to be watched.
+pub fn open_events(path: &Path) -> Result<OwnedFd> {
+    open(path, OFlag::O_RDONLY)
+}
+
+/// Opens a file and writes `value` in one write(2).
+pub fn write(path: &Path, value: &str) -> Result<()> {
+    let file = open_file(path)?;
+    retry(|| nix::unistd::write(&file, value.as_bytes()))
+        .map(drop)
+        .named(|| format!("write({path:?}, {value:?})"))
+}
+
+/// Reads a file that holds one value or a few lines: what one read(2) of a page gives.
+pub fn read(path: &Path) -> Result<String> {
+    let file = open(path, OFlag::O_RDONLY)?;
+    let mut page = [0u8; 4096];
+    let n = retry(|| nix::unistd::read(&file, &mut page)).named(|| format!("read({path:?})"))?;
+    Ok(String::from_utf8_lossy(&page[..n]).into_owned())
+}
+
+/// Reads a file to its end, at most `limit` bytes (EFBIG beyond).
+pub fn read_to_end(path: &Path, limit: usize) -> Result<String> {
+    let file = open(path, OFlag::O_RDONLY)?;
+    let (mut all, mut page) = (Vec::new(), [0u8; 16384]);
+    loop {
+        let n = retry(|| nix::unistd::read(&file, &mut page)).named(|| format!("read({path:?})"))?;
+        if n == 0 {
+            return Ok(String::from_utf8_lossy(&all).into_owned());
+        }
+        all.extend_from_slice(&page[..n]);
+        if all.len() > limit {
+            return Err(Error { call: format!("read({path:?})"), errno: Errno::EFBIG });
+        }
+    }
+}
+
+/// Moves the caller, which has one thread, into the version 1 cgroup whose `tasks` file this is.
+/// Unlike a pid in `cgroup.procs`, `0` in `tasks` makes the kernel wait for nobody.
+pub fn enter(tasks: impl AsFd) -> Result<()> {
+    super::fd::write_once(tasks, b"0")
+}
+
+/// Waits until the file reports a change (POLLPRI, as `cgroup.events` does) or the time is over.
+pub fn wait_for_change(file: impl AsFd, time: Duration) -> Result<bool> {
+    let timeout = PollTimeout::try_from(time.as_millis()).unwrap_or(PollTimeout::MAX);
+    let mut fds = [PollFd::new(file.as_fd(), PollFlags::POLLPRI)];
+    match nix::poll::poll(&mut fds, timeout) {
+        Ok(n) => Ok(n > 0),
+        Err(Errno::EINTR) => Ok(false),
+        Err(errno) => Err(Error { call: "poll(cgroup.events)".to_owned(), errno }),
+    }
+}
+
+/// A cgroup to walk from.
+pub fn open_for_walk(path: &Path) -> Result<OwnedFd> {
+    open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)
+}
+
+/// A cgroup directly below an open one.
+pub fn child(dir: impl AsFd, name: &Path) -> Result<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+    super::fd::open(dir, name, super::fd::Resolve::Beneath, flags, 0)
+}
+
+/// The cgroup that an open one lies in. It stays the same for as long as the cgroup lives.
+pub fn parent(dir: impl AsFd) -> Result<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+    super::fd::open(dir, Path::new(".."), super::fd::Resolve::Host, flags, 0)
+}
+
+/// The names of the cgroups directly below an open one.
+pub fn children(dir: impl AsFd) -> Result<Vec<PathBuf>> {
+    // Each directory inside has a `..` that links here: two links mean that there is none.
+    if super::fd::stat(&dir)?.st_nlink <= 2 {
+        return Ok(Vec::new());
+    }
+    let call = || format!("getdents({})", show_fd(&dir));
+    let own = super::fd::open(&dir, Path::new("."), super::fd::Resolve::Beneath, OFlag::O_RDONLY, 0)?;
+    let mut stream = nix::dir::Dir::from_fd(own).named(call)?;
+    let mut names = Vec::new();
+    for entry in stream.iter() {
+        let entry = entry.named(call)?;
+        let name = entry.file_name().to_bytes();
+        if entry.file_type() == Some(nix::dir::Type::Directory) && name != b"." && name != b".." {
+            names.push(PathBuf::from(std::ffi::OsStr::from_bytes(name)));
+        }
+    }
+    Ok(names)
+}
+
+/// Reads a file of an open cgroup to its end.
+pub fn read_in(dir: impl AsFd, name: &str) -> Result<String> {
+    let bytes = super::fd::read_file(dir, Path::new(name), LIST_LIMIT)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Opens a file of an open cgroup and writes `value` in one write(2).
+pub fn write_in(dir: impl AsFd, name: &str, value: &str) -> Result<()> {
+    let file = super::fd::open(dir, Path::new(name), super::fd::Resolve::Beneath, OFlag::O_WRONLY, 0)?;
+    super::fd::write_once(file, value.as_bytes())
+}
