@@ -1,5 +1,9 @@
 //! The `keg` command.
 
-fn main() {
-    std::process::exit(0);
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    keg::cli::run(&words).into()
 }

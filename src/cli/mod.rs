@@ -1,1 +1,88 @@
-//! To be written.
+//! The command line: what was typed, what it means, and how the outcome is told.
+
+mod args;
+mod commands;
+mod flags;
+mod output;
+mod report;
+
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use args::Globals;
+use commands::{Command, Request};
+use report::Report;
+
+use crate::ops::{self, Place};
+
+/// What the process tells its caller when it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// All went well.
+    Success,
+    /// keg could not do what was asked.
+    Failure,
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Success => Self::SUCCESS,
+            Exit::Failure => Self::FAILURE,
+        }
+    }
+}
+
+/// Does what the words after the program's name ask for.
+pub fn run(words: &[OsString]) -> Exit {
+    let (globals, rest) = match commands::globals(words) {
+        Ok(parsed) => parsed,
+        Err(error) => return Report::default().failure(&error),
+    };
+    let report = Report::new(&globals);
+    if globals.version {
+        return shown(&report, &commands::version());
+    }
+    let command = match commands::parse(&rest) {
+        Ok(Request::Perform(command)) => command,
+        Ok(Request::Show(text)) => return shown(&report, &text),
+        Err(error) => return report.failure(&error),
+    };
+    let place = place(globals);
+    let outcome = perform(&place, &command);
+    report.notes(&place.notes.borrow());
+    match outcome {
+        Ok(text) => shown(&report, &text),
+        Err(error) => report.failure(&*error),
+    }
+}
+
+fn place(globals: Globals) -> Place {
+    let rootless = globals.rootless.0;
+    let session = || std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    Place {
+        cgroup_manager: globals.cgroup_manager(),
+        rootless,
+        root: globals.root.unwrap_or_else(|| ops::default_root(rootless, session())),
+        notes: RefCell::default(),
+    }
+}
+
+/// Performs the command. What it has to say is for stdout.
+fn perform(place: &Place, command: &Command) -> ops::Result<String> {
+    let silent = |()| String::new();
+    match command {
+        Command::Kill(options) => ops::kill::kill(place, options).map(silent),
+        Command::List(format) => output::list(&ops::list::list(place)?, *format),
+        Command::Spec(options) => ops::spec::spec(options).map(silent),
+        Command::State(id) => output::state(&ops::state::state(place, id)?),
+    }
+}
+
+fn shown(report: &Report, text: &str) -> Exit {
+    match output::write(text) {
+        Ok(()) => Exit::Success,
+        Err(error) => report.failure(&error),
+    }
+}

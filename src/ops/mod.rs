@@ -1,11 +1,20 @@
 //! The commands, one file each. A command takes the [`Place`] and its options, and returns what it
 //! found; nothing here parses or prints.
 
+pub mod kill;
+pub mod list;
 pub mod options;
+pub mod spec;
+pub mod state;
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 
+use crate::sys::credentials;
 use crate::types::CgroupManager;
+
+/// The version of the runtime specification that keg implements.
+pub const SPEC_VERSION: &str = "1.3.0";
 
 /// Why a command failed: said once, by whoever called it, as the chain of its sources.
 pub type Error = Box<dyn std::error::Error>;
@@ -22,6 +31,22 @@ pub struct Place {
     pub cgroup_manager: CgroupManager,
     /// Whether to give way where only the host's root may pass; absent: when keg has no such rights.
     pub rootless: Option<bool>,
-    /// Whether warnings are wanted.
-    pub debug: bool,
+    /// What a person may want to know although nothing failed, in the order it was found.
+    pub notes: RefCell<Vec<String>>,
+}
+
+impl Place {
+    /// Keeps a sentence for the log, which has it only at `--debug`.
+    pub fn note(&self, text: impl Into<String>) {
+        self.notes.borrow_mut().push(text.into());
+    }
+}
+
+/// Where containers are kept unless the caller says otherwise: below `/run`, or in the directory that
+/// the session of a user who is not root gave us.
+pub fn default_root(rootless: Option<bool>, session: Option<PathBuf>) -> PathBuf {
+    match session {
+        Some(dir) if rootless.unwrap_or_else(|| credentials::effective_uid().0 != 0) => dir.join("keg"),
+        _ => PathBuf::from("/run/keg"),
+    }
 }

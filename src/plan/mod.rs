@@ -1,7 +1,9 @@
 //! The pure half: config.json, what was typed and facts about the host become a [`Plan`], in which everything is decided and nothing
 //! touched. Every mistake of the user is found here, before a kernel object exists.
 
+mod build;
 pub mod cgroup;
+mod finding;
 mod hook;
 mod mount;
 mod namespace;
@@ -10,6 +12,8 @@ mod process;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use build::{build, check};
+pub use finding::{Finding, Severity};
 pub use hook::{Hook, Hooks};
 pub use mount::{
     AttributeChange, Device, DeviceKind, FsOption, Mount, MountKind, Propagation, PropagationKind,
@@ -72,6 +76,8 @@ pub struct Plan {
     pub masked_paths: Vec<PathBuf>,
     /// Paths made read-only.
     pub readonly_paths: Vec<PathBuf>,
+    /// The SELinux label of every mount that takes one (`context=`).
+    pub mount_label: Option<String>,
     /// sethostname(2)
     pub hostname: Option<String>,
     /// setdomainname(2)
@@ -88,6 +94,11 @@ pub struct Plan {
     pub annotations: BTreeMap<String, String>,
     /// What the specification lets pass, but a person may want to know.
     pub warnings: Vec<String>,
+}
+
+/// The mount options that are keg's to understand, in alphabetical order; all others are data for the file system.
+pub fn mount_options() -> impl Iterator<Item = &'static str> {
+    build::known_mount_options()
 }
 
 /// What is wrong with config.json, and where in it.

@@ -15,11 +15,14 @@ pub struct Mount {
     pub kind: MountKind,
     /// Attributes (`MOUNT_ATTR_*`, mount_setattr(2)) of this mount alone.
     pub attributes: AttributeChange,
+    /// `MOUNT_ATTR_RDONLY` of `attributes` is set only when all mounts and devices are made: they may have to be made inside.
+    pub read_only_last: bool,
     /// Attributes of this mount and all below it (`rro` and its like).
     pub recursive_attributes: AttributeChange,
     /// Propagation, if other than what set-up gives.
     pub propagation: Option<Propagation>,
-    /// Ids are shifted by these mappings; `true`: for the mounts below it too.
+    /// Ids are shifted by these mappings; `true`: for the mounts below it too. Empty mappings are those of the container's user
+    /// namespace, which is joined and may not be known.
     pub idmap: Option<(IdMaps, bool)>,
     /// The destination's last component may not be a symlink (`dest-nofollow`).
     pub destination_nofollow: bool,

@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::path::PathBuf;
 
+use crate::seccomp::Program;
 use crate::types::{CapSet, Gid, Uid};
 
 /// The program of a container, or one that joins it.
@@ -48,6 +49,8 @@ pub struct Process {
     pub io_priority: Option<IoPriority>,
     /// personality(2)
     pub personality: Option<u64>,
+    /// The system call filter.
+    pub seccomp: Option<Program>,
 }
 
 /// The five capability sets (capabilities(7)).

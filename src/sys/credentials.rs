@@ -23,6 +23,11 @@ pub fn effective_uid() -> Uid {
     Uid(NixUid::effective().as_raw())
 }
 
+/// getegid(2)
+pub fn effective_gid() -> Gid {
+    Gid(nix::unistd::getegid().as_raw())
+}
+
 /// setgroups(2)
 pub fn set_groups(groups: &[Gid]) -> Result<()> {
     let list: Vec<NixGid> = groups.iter().map(|gid| NixGid::from_raw(gid.0)).collect();

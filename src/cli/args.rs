@@ -1,0 +1,177 @@
+//! What can be typed: the flags and arguments of each command, and the options they mean.
+
+use std::path::PathBuf;
+
+use clap::builder::{PathBufValueParser, TypedValueParser};
+
+use super::commands::{Command, Typed};
+use super::flags::parse_bool;
+use crate::ops::options::{KillOptions, SpecOptions};
+use crate::types::{CgroupManager, ContainerId, Signal};
+
+/// Flags that stand before the command.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Globals {
+    /// The directory that holds the state of containers [default: /run/keg]
+    #[arg(long, value_name = "DIR", value_parser = absolute())]
+    pub root: Option<PathBuf>,
+    /// A file to append errors to
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// How the lines of that file look: text or json
+    #[arg(long, value_name = "FORMAT", value_parser = log_format, default_value = "text")]
+    pub log_format: LogFormat,
+    /// Have warnings in that file too
+    #[arg(long)]
+    pub debug: bool,
+    /// Let systemd manage cgroups: --cgroup-manager systemd
+    #[arg(long)]
+    systemd_cgroup: bool,
+    /// Who manages cgroups: cgroupfs, systemd or disabled [default: cgroupfs]
+    #[arg(long, value_name = "NAME", value_parser = cgroup_manager)]
+    cgroup_manager: Option<CgroupManager>,
+    /// Do without what only root may do: true, false or auto
+    #[arg(long, value_name = "WHEN", value_parser = rootless, default_value = "auto")]
+    pub rootless: Rootless,
+    /// Show the version
+    #[arg(long, short)]
+    pub version: bool,
+}
+
+impl Globals {
+    /// Who manages cgroups, both flags considered.
+    pub fn cgroup_manager(&self) -> CgroupManager {
+        self.cgroup_manager.unwrap_or(match self.systemd_cgroup {
+            true => CgroupManager::Systemd,
+            false => CgroupManager::Cgroupfs,
+        })
+    }
+}
+
+/// `--log-format`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// `time=… level=error msg=…`
+    #[default]
+    Text,
+    /// `{"level":"error","msg":"…","time":"…"}`
+    Json,
+}
+
+/// `--rootless`; `None` is `auto`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rootless(pub Option<bool>);
+
+/// A command that takes a container's name and nothing else.
+#[derive(Debug, clap::Args)]
+pub struct StateArgs {
+    /// The container's name
+    #[arg(value_parser = ContainerId::parse)]
+    id: ContainerId,
+}
+
+impl Typed for StateArgs {
+    fn meant(self) -> Command {
+        Command::State(self.id)
+    }
+}
+
+/// `kill`
+#[derive(Debug, clap::Args)]
+pub struct KillArgs {
+    /// The container's name
+    #[arg(value_parser = ContainerId::parse)]
+    id: ContainerId,
+    /// By name or number
+    #[arg(value_parser = Signal::parse, default_value = "TERM")]
+    signal: Signal,
+}
+
+impl Typed for KillArgs {
+    fn meant(self) -> Command {
+        Command::Kill(KillOptions { id: self.id, signal: self.signal, all: false })
+    }
+}
+
+/// `list`
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct ListArgs {
+    /// How the output looks: table or json
+    #[arg(long, short, value_name = "FORMAT", value_parser = list_format, default_value = "table")]
+    format: ListFormat,
+    /// Show the names only
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// How `list` looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListFormat {
+    /// Aligned columns.
+    Table,
+    /// An array of what `state` shows.
+    Json,
+    /// Names alone.
+    Quiet,
+}
+
+impl Typed for ListArgs {
+    fn meant(self) -> Command {
+        Command::List(if self.quiet { ListFormat::Quiet } else { self.format })
+    }
+}
+
+/// `spec`
+#[derive(Debug, clap::Args)]
+pub struct SpecArgs {
+    /// The directory that config.json goes to
+    #[arg(long, short, value_name = "DIR", value_parser = absolute(), default_value = ".")]
+    bundle: PathBuf,
+    /// For a user who is not root
+    #[arg(long)]
+    rootless: bool,
+}
+
+impl Typed for SpecArgs {
+    fn meant(self) -> Command {
+        Command::Spec(SpecOptions { bundle: self.bundle, rootless: self.rootless })
+    }
+}
+
+/// Paths that are to mean the same wherever they are used later.
+fn absolute() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(std::path::absolute)
+}
+
+fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("neither text nor json".to_owned()),
+    }
+}
+
+fn list_format(text: &str) -> Result<ListFormat, String> {
+    match text {
+        "table" => Ok(ListFormat::Table),
+        "json" => Ok(ListFormat::Json),
+        _ => Err("invalid format option".to_owned()),
+    }
+}
+
+fn cgroup_manager(text: &str) -> Result<CgroupManager, String> {
+    match text {
+        "cgroupfs" => Ok(CgroupManager::Cgroupfs),
+        "systemd" => Ok(CgroupManager::Systemd),
+        "disabled" => Ok(CgroupManager::Disabled),
+        _ => Err("none of cgroupfs, systemd and disabled".to_owned()),
+    }
+}
+
+fn rootless(text: &str) -> Result<Rootless, String> {
+    match (text, parse_bool(text)) {
+        ("auto", _) => Ok(Rootless(None)),
+        (_, Some(value)) => Ok(Rootless(Some(value))),
+        _ => Err("none of true, false and auto".to_owned()),
+    }
+}

@@ -1,0 +1,171 @@
+//! The commands: their names, what each is for, and which words it takes. A further command is a line in
+//! [`COMMANDS`], a structure in `args`, and a variant of [`Command`].
+
+use std::ffi::OsString;
+
+use super::args::{Globals, KillArgs, ListArgs, ListFormat, SpecArgs, StateArgs};
+use super::flags::{self, Order, Words};
+use crate::ops::SPEC_VERSION;
+use crate::ops::options::{KillOptions, SpecOptions};
+use crate::types::ContainerId;
+
+/// A command with all that was typed for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// `kill`
+    Kill(KillOptions),
+    /// `list`
+    List(ListFormat),
+    /// `spec`
+    Spec(SpecOptions),
+    /// `state`
+    State(ContainerId),
+}
+
+const COMMANDS: [Entry; 4] = [
+    Entry::new::<KillArgs>("kill", "send a signal to a container").flags_first(),
+    Entry::new::<ListArgs>("list", "list the containers"),
+    Entry::new::<SpecArgs>("spec", "write a config.json to start from"),
+    Entry::new::<StateArgs>("state", "show the state of a container"),
+];
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// This command.
+    Perform(Command),
+    /// Nothing but to print this.
+    Show(String),
+}
+
+/// What was typed makes no sense.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A flag.
+    #[error(transparent)]
+    Flag(#[from] flags::Error),
+    /// An argument is missing, superfluous or not what it should be.
+    #[error("{}", first_paragraph(.0))]
+    Argument(clap::Error),
+    /// No command of that name.
+    #[error("unknown command {0:?}: \"keg --help\" lists all")]
+    Command(String),
+}
+
+/// Arguments as they were typed.
+pub trait Typed: clap::Args {
+    /// The command they mean.
+    fn meant(self) -> Command;
+}
+
+struct Entry {
+    name: &'static str,
+    about: &'static str,
+    order: Order,
+    parse: fn(&Entry, &[OsString]) -> Result<Request, Error>,
+}
+
+impl Entry {
+    const fn new<A: Typed>(name: &'static str, about: &'static str) -> Self {
+        Self { name, about, order: Order::Mixed, parse: parse_as::<A> }
+    }
+
+    const fn flags_first(self) -> Self {
+        Self { order: Order::First, ..self }
+    }
+}
+
+/// Reads the flags before the command. What is left begins with the command's name, or is empty where
+/// nothing was asked but help.
+pub fn globals(words: &[OsString]) -> Result<(Globals, Vec<OsString>), Error> {
+    if words.first().is_some_and(|word| !word.as_encoded_bytes().starts_with(b"-")) {
+        return Ok((Globals::default(), words.to_vec()));
+    }
+    let mut definition = <Globals as clap::Args>::augment_args(bare("keg"));
+    let words = flags::rewrite(&definition, words, Order::First)?;
+    if words.help {
+        return Ok((Globals::default(), Vec::new()));
+    }
+    let rest = words.others.clone();
+    let globals = typed(&mut definition, Words { others: Vec::new(), ..words })?;
+    Ok((globals, rest))
+}
+
+/// Reads the command's name and what follows it.
+pub fn parse(words: &[OsString]) -> Result<Request, Error> {
+    let by_name = |name: &OsString| {
+        let entry = COMMANDS.iter().find(|entry| name == entry.name);
+        entry.ok_or_else(|| Error::Command(name.to_string_lossy().into_owned()))
+    };
+    match words {
+        [] => Ok(Request::Show(overview())),
+        [help] if help == "help" || help == "h" => Ok(Request::Show(overview())),
+        [help, name, ..] if help == "help" || help == "h" => {
+            let entry = by_name(name)?;
+            (entry.parse)(entry, &[OsString::from("--help")])
+        }
+        [name, rest @ ..] => {
+            let entry = by_name(name)?;
+            (entry.parse)(entry, rest)
+        }
+    }
+}
+
+/// Only the definition of the command that was typed is ever built.
+fn parse_as<A: Typed>(entry: &Entry, words: &[OsString]) -> Result<Request, Error> {
+    let mut definition = A::augment_args(bare(entry.name));
+    let words = flags::rewrite(&definition, words, entry.order)?;
+    if words.help {
+        return Ok(Request::Show(help(entry, definition)));
+    }
+    typed::<A>(&mut definition, words).map(A::meant).map(Request::Perform)
+}
+
+fn typed<A: clap::FromArgMatches>(definition: &mut clap::Command, words: Words) -> Result<A, Error> {
+    let separator = std::iter::once(OsString::from("--"));
+    let all = words.flags.into_iter().chain(separator).chain(words.others);
+    let matches = definition.try_get_matches_from_mut(all).map_err(Error::Argument)?;
+    A::from_arg_matches(&matches).map_err(Error::Argument)
+}
+
+/// A definition without what the rewriting of flags has done already.
+fn bare(name: &'static str) -> clap::Command {
+    clap::Command::new(name)
+        .no_binary_name(true)
+        .args_override_self(true)
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+}
+
+/// The three lines that callers read.
+pub fn version() -> String {
+    let commit = option_env!("KEG_COMMIT").unwrap_or("unknown");
+    format!("keg version {}\ncommit: {commit}\nspec: {SPEC_VERSION}\n", env!("CARGO_PKG_VERSION"))
+}
+
+fn help(entry: &Entry, definition: clap::Command) -> String {
+    let template = format!("keg {} - {}\n\nUsage: {{usage}}\n\n{{all-args}}\n", entry.name, entry.about);
+    let named = definition.bin_name(format!("keg {}", entry.name));
+    named.help_template(template).render_help().to_string()
+}
+
+fn overview() -> String {
+    let mut text = "keg - a minimal, runc-compatible OCI container runtime\n\n\
+                    Usage: keg [GLOBAL OPTIONS] <COMMAND> [OPTIONS] [ARGUMENTS]\n\nCommands:\n"
+        .to_owned();
+    for entry in &COMMANDS {
+        text.push_str(&format!("  {:<10}  {}\n", entry.name, entry.about));
+    }
+    let globals = <Globals as clap::Args>::augment_args(bare("keg"));
+    text.push_str("\nGlobal options:\n");
+    text.push_str(&globals.help_template("{options}\n").render_help().to_string());
+    text.push_str("\n\"keg COMMAND --help\" says what a command takes.\n");
+    text
+}
+
+/// What is wrong, on one line, without the usage that the parser adds.
+fn first_paragraph(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let lines: Vec<_> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+    lines.join(" ").trim_start_matches("error: ").to_owned()
+}

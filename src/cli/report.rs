@@ -1,0 +1,150 @@
+//! How a failure is told: the chain of its causes, once, on one line, to stderr and to the log file.
+
+use std::error::Error;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use super::Exit;
+use super::args::{Globals, LogFormat};
+use crate::types::Timestamp;
+
+/// Where failures are told.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    log: Option<PathBuf>,
+    format: LogFormat,
+    debug: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Level {
+    Warning,
+    Error,
+}
+
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl Report {
+    /// As the flags say. The log file is opened when there is something for it.
+    pub fn new(globals: &Globals) -> Self {
+        Self { log: globals.log.clone(), format: globals.log_format, debug: globals.debug }
+    }
+
+    /// Tells why the command failed. Callers take the last line of the log file, or all of it, for the
+    /// reason, so there is exactly one.
+    pub fn failure(&self, error: &(dyn Error + 'static)) -> Exit {
+        let message = one_line(error);
+        self.stderr(&message);
+        if let Err(error) = self.append(Level::Error, &message) {
+            self.stderr(&format!("cannot write the log file: {}", one_line(&error)));
+        }
+        Exit::Failure
+    }
+
+    /// Tells what is worth knowing, to those who want to know.
+    pub fn notes(&self, notes: &[String]) {
+        if !self.debug {
+            return;
+        }
+        for note in notes {
+            if self.append(Level::Warning, &single(note)).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn append(&self, level: Level, message: &str) -> io::Result<()> {
+        let Some(path) = &self.log else { return Ok(()) };
+        let now = Timestamp::from(SystemTime::now()).whole_seconds().to_string();
+        let line = line(self.format, level, message, &now);
+        OpenOptions::new().append(true).create(true).open(path)?.write_all(line.as_bytes())
+    }
+
+    /// Where even stderr is gone there is nobody left to tell.
+    fn stderr(&self, message: &str) {
+        drop(io::stderr().write_all(format!("{message}\n").as_bytes()));
+    }
+}
+
+/// One line of the log file, in one write: several commands append to the same file.
+fn line(format: LogFormat, level: Level, message: &str, now: &str) -> String {
+    let level = level.name();
+    let quoted = serde_json::Value::from(message);
+    match format {
+        LogFormat::Text => format!("time=\"{now}\" level={level} msg={quoted}\n"),
+        LogFormat::Json => format!("{{\"level\":\"{level}\",\"msg\":{quoted},\"time\":\"{now}\"}}\n"),
+    }
+}
+
+/// `a: b: c`
+fn one_line(error: &(dyn Error + 'static)) -> String {
+    let mut text = worded(error);
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&worded(error));
+        source = error.source();
+    }
+    single(&text)
+}
+
+/// The standard library's errors get the form that all others have: `no such file or directory`, not
+/// `No such file or directory (os error 2)`.
+fn worded(error: &(dyn Error + 'static)) -> String {
+    let text = error.to_string();
+    match error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+        Some(number) => text.trim_end_matches(&format!(" (os error {number})")).to_ascii_lowercase(),
+        None => text,
+    }
+}
+
+fn single(text: &str) -> String {
+    text.trim().replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Level, LogFormat, line, one_line};
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot do\nthis")]
+    struct Outer(#[source] Inner);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("open(\"/x\"): no such file or directory\n")]
+    struct Inner;
+
+    #[test]
+    fn a_chain_becomes_one_line() {
+        assert_eq!(one_line(&Outer(Inner)), "cannot do this: open(\"/x\"): no such file or directory");
+    }
+
+    #[test]
+    fn errors_of_the_standard_library_read_like_all_others() {
+        let error = std::io::Error::from_raw_os_error(20);
+        assert_eq!(one_line(&error), "not a directory");
+        assert_eq!(one_line(&std::io::Error::other("Just so")), "Just so");
+    }
+
+    #[test]
+    fn lines_of_the_log() {
+        let now = "2026-01-02T03:04:05Z";
+        assert_eq!(
+            line(LogFormat::Json, Level::Error, "say \"x\"\t", now),
+            "{\"level\":\"error\",\"msg\":\"say \\\"x\\\"\\t\",\"time\":\"2026-01-02T03:04:05Z\"}\n"
+        );
+        assert_eq!(
+            line(LogFormat::Text, Level::Warning, "a b", now),
+            "time=\"2026-01-02T03:04:05Z\" level=warning msg=\"a b\"\n"
+        );
+    }
+}
