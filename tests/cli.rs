@@ -206,6 +206,10 @@ fn what_is_not_there_or_does_not_run_is_said_in_the_words_that_callers_know() {
     assert!(!temp.path().join("keg").exists(), "looking makes nothing");
     stopped_container(temp.path(), "c");
     assert_eq!(failure(&keg(temp.path(), "kill c")), "container not running");
+    for all in ["kill --all c", "kill -a c 9", "kill -all=true c SIGKILL"] {
+        assert_eq!(success(&keg(temp.path(), all)), "", "{all}");
+    }
+    assert_eq!(failure(&keg(temp.path(), "kill --all nosuch")), "container does not exist: nosuch");
 }
 
 #[test]

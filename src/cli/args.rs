@@ -79,6 +79,9 @@ impl Typed for StateArgs {
 /// `kill`
 #[derive(Debug, clap::Args)]
 pub struct KillArgs {
+    /// Send the signal to all processes of the container
+    #[arg(long, short)]
+    all: bool,
     /// The container's name
     #[arg(value_parser = ContainerId::parse)]
     id: ContainerId,
@@ -89,7 +92,7 @@ pub struct KillArgs {
 
 impl Typed for KillArgs {
     fn meant(self) -> Command {
-        Command::Kill(KillOptions { id: self.id, signal: self.signal, all: false })
+        Command::Kill(KillOptions { id: self.id, signal: self.signal, all: self.all })
     }
 }
 

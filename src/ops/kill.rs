@@ -1,11 +1,14 @@
 //! `kill`: a signal for the container's first process, or for all of them.
 
+use std::os::fd::OwnedFd;
+
 use super::options::KillOptions;
 use super::{Place, Result};
-use crate::state::{Record, Stage, Store};
+use crate::cgroup;
+use crate::state::{Record, Stage, State, Store};
 use crate::sys::proc::Proc;
 use crate::sys::{self, Errno, process};
-use crate::types::Signal;
+use crate::types::{CgroupVersion, Signal};
 
 /// Why the signal was not sent.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +32,13 @@ pub enum Error {
 pub fn kill(place: &Place, options: &KillOptions) -> Result<()> {
     let store = Store::open(&place.root)?;
     let record = store.load(&options.id)?;
+    if options.all {
+        // Not a question of the state: others may live on when the first process has ended.
+        return match &record.cgroup {
+            Some(cgroup) => Ok(cgroup::kill_all(cgroup, options.signal)?),
+            None => Ok(()),
+        };
+    }
     let refused =
         |source| Error::Refused { signal: options.signal, id: options.id.as_str().to_owned(), source };
     // Opened before the look at its start time: what has that start time then is what we hold.
@@ -37,13 +47,22 @@ pub fn kill(place: &Place, options: &KillOptions) -> Result<()> {
     state.to_signal()?;
     let init = init.ok_or(Error::Finished)?;
     match process::signal(&init, options.signal) {
-        Err(error) if error.errno == Errno::ESRCH => Err(Error::Finished.into()),
-        sent => Ok(sent.map_err(refused)?),
+        Err(error) if error.errno == Errno::ESRCH => return Err(Error::Finished.into()),
+        sent => sent.map_err(refused)?,
+    }
+    match (&record.cgroup, state) {
+        // Frozen by version 1, a process does not even die.
+        (Some(cgroup), State::Paused(_))
+            if options.signal == Signal::KILL && cgroup.version == CgroupVersion::V1 =>
+        {
+            Ok(cgroup::thaw(cgroup)?)
+        }
+        _ => Ok(()),
     }
 }
 
 /// The process that has the pid of the container's init now, if one has.
-fn open_init(record: &Record) -> sys::Result<Option<std::os::fd::OwnedFd>> {
+fn open_init(record: &Record) -> sys::Result<Option<OwnedFd>> {
     let (Stage::Created { init } | Stage::Running { init }) = record.stage else { return Ok(None) };
     match process::pidfd(init.pid) {
         Ok(pidfd) => Ok(Some(pidfd)),

@@ -14,7 +14,7 @@ use crate::sys::credentials;
 use crate::types::CgroupManager;
 
 /// The version of the runtime specification that keg implements.
-pub const SPEC_VERSION: &str = "1.3.0";
+pub const SPEC_VERSION: &str = crate::spec::VERSION;
 
 /// Why a command failed: said once, by whoever called it, as the chain of its sources.
 pub type Error = Box<dyn std::error::Error>;

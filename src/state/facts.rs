@@ -70,22 +70,24 @@ fn is_alive(proc: &Proc, process: ProcessRef) -> sys::Result<bool> {
     }
 }
 
-/// Whether the container's own cgroup was told to freeze: the freezer of version 1 where it has one, else
-/// that of version 2. A cgroup that is gone is not frozen.
+/// Whether the container's own cgroup was told to freeze, in either version: beside version 1, that of
+/// version 2 may be the one. A cgroup that is gone is not frozen.
 fn is_frozen(cgroup: &CgroupRecord) -> sys::Result<bool> {
-    let of = |hierarchy: &str| cgroup.directories.iter().find(|dir| dir.hierarchy == hierarchy);
-    let file = match (of("freezer"), of("")) {
-        (Some(v1), _) => v1.path.join("freezer.state"),
-        (None, Some(v2)) => v2.path.join("cgroup.freeze"),
-        (None, None) => return Ok(false),
-    };
-    let text = fd::open(fd::cwd(), &file, Resolve::Host, OFlag::O_RDONLY, 0)
-        .and_then(|file| fd::read_all(file, 4096));
-    match text {
-        Ok(text) => Ok(says_frozen(&text)),
-        Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENODEV) => Ok(false),
-        Err(error) => Err(error),
+    for directory in &cgroup.directories {
+        let file = match directory.hierarchy.as_str() {
+            "" => "cgroup.freeze",
+            "freezer" => "freezer.state",
+            _ => continue,
+        };
+        let text = fd::open(fd::cwd(), &directory.path.join(file), Resolve::Host, OFlag::O_RDONLY, 0)
+            .and_then(|file| fd::read_all(file, 4096));
+        match text {
+            Ok(text) if says_frozen(&text) => return Ok(true),
+            Err(error) if !matches!(error.errno, Errno::ENOENT | Errno::ENODEV) => return Err(error),
+            _ => {}
+        }
     }
+    Ok(false)
 }
 
 /// Reads `freezer.state` (version 1) or `cgroup.freeze` (version 2).
