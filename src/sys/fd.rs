@@ -2,7 +2,7 @@
 //! No function here follows a symlink unless its name or its `Resolve` says so.
 
 use std::ffi::CString;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -206,13 +206,22 @@ pub fn duplicate(fd: impl AsFd) -> Result<OwnedFd> {
 
 /// Reads to the end, but never more than `limit` bytes: EFBIG beyond.
 pub fn read_all(fd: impl AsFd, limit: usize) -> Result<Vec<u8>> {
-    let mut file = std::fs::File::from(duplicate(&fd)?);
-    let mut bytes = Vec::new();
     let call = || format!("read({})", show_fd(&fd));
-    Read::take(&mut file, limit as u64 + 1).read_to_end(&mut bytes).named(call)?;
-    if bytes.len() > limit {
-        return Err(Error { call: call(), errno: Errno::EFBIG });
+    let mut bytes = vec![0; limit.saturating_add(1).min(4096)];
+    let mut length = 0;
+    loop {
+        if length > limit {
+            return Err(Error { call: call(), errno: Errno::EFBIG });
+        }
+        if length == bytes.len() {
+            bytes.resize(limit.saturating_add(1).min(length * 2), 0);
+        }
+        match retry(|| nix::unistd::read(&fd, &mut bytes[length..])).named(call)? {
+            0 => break,
+            read => length += read,
+        }
     }
+    bytes.truncate(length);
     Ok(bytes)
 }
 
@@ -271,4 +280,36 @@ pub fn list(dir: impl AsFd) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::AsFd;
+
+    use super::{Errno, read_all};
+
+    #[test]
+    fn reading_ends_at_the_limit() {
+        for (size, limit, ok) in [
+            (0, 0, true),
+            (1, 0, false),
+            (4095, 4095, true),
+            (4096, 4096, true),
+            (4097, 4097, true),
+            (5000, 4999, false),
+            (100_000, 1 << 20, true),
+        ] {
+            let (reader, mut writer) = std::io::pipe().unwrap();
+            let data: Vec<u8> = (0..size).map(|at| at as u8).collect();
+            let copy = data.clone();
+            let thread = std::thread::spawn(move || writer.write_all(&copy));
+            match read_all(reader.as_fd(), limit) {
+                Ok(bytes) => assert!(ok && bytes == data, "{size} {limit}"),
+                Err(error) => assert_eq!((ok, error.errno), (false, Errno::EFBIG)),
+            }
+            drop(reader);
+            drop(thread.join().unwrap());
+        }
+    }
 }
