@@ -30,13 +30,51 @@ enum Dest {
     At(usize),
 }
 
+/// Neighbouring ranges that all have the same target, but for a few single numbers: one comparison
+/// for each of those is less than two for the ranges around it.
+#[derive(Debug)]
+struct Group<'a> {
+    start: u32,
+    common: Target,
+    ranges: &'a [Range],
+}
+
+/// How many comparisons one after the other are still as fast as a balanced search.
+const MOST_EXCEPTIONS: usize = 3;
+
+/// Cuts `ranges` into groups, from the left, each as long as possible.
+fn group(ranges: &[Range]) -> Vec<Group<'_>> {
+    let mut groups = Vec::with_capacity(ranges.len() / 2 + 1);
+    let mut first = 0;
+    while first < ranges.len() {
+        let mut common = None;
+        let mut exceptions = 0;
+        let mut end = first;
+        while let Some(range) = ranges.get(end) {
+            let single = ranges.get(end + 1).is_some_and(|next| next.start - range.start == 1);
+            match common {
+                Some(target) if target == range.target => {}
+                None if !single => common = Some(range.target),
+                _ if single && exceptions < MOST_EXCEPTIONS => exceptions += 1,
+                _ => break,
+            }
+            end += 1;
+        }
+        let common = common.unwrap_or(ranges[first].target);
+        groups.push(Group { start: ranges[first].start, common, ranges: &ranges[first..end] });
+        first = end;
+    }
+    groups
+}
+
 /// The program so far, last instruction first.
 #[derive(Debug)]
 pub(super) struct Assembler<'a> {
     code: Vec<sock_filter>,
     default: u32,
     chains: Vec<Chain<'a>>,
-    chain_starts: Vec<Option<usize>>,
+    /// Where each chain leads, once that is written.
+    chain_dests: Vec<Option<Dest>>,
     /// For each value returned so far, where that was written last.
     returns: Vec<(u32, usize)>,
 }
@@ -44,8 +82,8 @@ pub(super) struct Assembler<'a> {
 impl<'a> Assembler<'a> {
     /// An empty program. `default` is returned where no test of a chain holds.
     pub(super) fn new(default: u32, chains: Vec<Chain<'a>>) -> Self {
-        let chain_starts = vec![None; chains.len()];
-        Self { code: Vec::with_capacity(512), default, chains, chain_starts, returns: Vec::new() }
+        let chain_dests = vec![None; chains.len()];
+        Self { code: Vec::with_capacity(512), default, chains, chain_dests, returns: Vec::new() }
     }
 
     /// Puts the program together: `architectures` are pairs of an audit architecture and the
@@ -57,7 +95,7 @@ impl<'a> Assembler<'a> {
     ) -> Result<Vec<[u8; 8]>, BackendError> {
         let mut starts = Vec::new();
         for (arch, ranges) in architectures.iter().rev() {
-            let dest = self.search(ranges)?;
+            let dest = self.search(&group(ranges))?;
             starts.push((*arch, self.load(OFFSET_NUMBER, dest)));
         }
         let mut otherwise = Dest::Return(unknown);
@@ -68,19 +106,13 @@ impl<'a> Assembler<'a> {
         Ok(self.code.iter().rev().map(bytes).collect())
     }
 
-    /// Writes the search for the loaded number in `ranges`, which must not be empty.
-    fn search(&mut self, ranges: &[Range]) -> Result<Dest, BackendError> {
-        match ranges {
+    /// Writes a balanced search for the group that the loaded number lies in.
+    fn search(&mut self, groups: &[Group<'_>]) -> Result<Dest, BackendError> {
+        match groups {
             [] => Ok(Dest::Return(self.default)),
-            [only] => self.target(only.target),
-            // One number that differs from its surroundings.
-            [around, one, rest] if around.target == rest.target && rest.start - one.start == 1 => {
-                let otherwise = self.target(around.target)?;
-                let equal = self.target(one.target)?;
-                Ok(self.branch(JUMP_IF_EQUAL, one.start, equal, otherwise))
-            }
+            [only] => self.group(only),
             _ => {
-                let (low, high) = ranges.split_at(ranges.len() / 2);
+                let (low, high) = groups.split_at(groups.len() / 2);
                 let not_less = self.search(high)?;
                 let less = self.search(low)?;
                 Ok(self.branch(JUMP_IF_NOT_LESS, high[0].start, not_less, less))
@@ -88,13 +120,27 @@ impl<'a> Assembler<'a> {
         }
     }
 
+    /// Writes the comparisons with the exceptions of a group.
+    fn group(&mut self, group: &Group<'_>) -> Result<Dest, BackendError> {
+        let mut dest = self.target(group.common)?;
+        for range in group.ranges.iter().filter(|range| range.target != group.common) {
+            let equal = self.target(range.target)?;
+            dest = self.branch(JUMP_IF_EQUAL, range.start, equal, dest);
+        }
+        Ok(dest)
+    }
+
     fn target(&mut self, target: Target) -> Result<Dest, BackendError> {
         match target {
             Target::Return(value) => Ok(Dest::Return(value)),
-            Target::Chain(chain) => match self.chain_starts[chain] {
-                Some(start) => Ok(Dest::At(start)),
-                None => self.chain(chain),
-            },
+            Target::Chain(chain) => {
+                let dest = match self.chain_dests[chain] {
+                    Some(dest) => dest,
+                    None => self.chain(chain)?,
+                };
+                self.chain_dests[chain] = Some(dest);
+                Ok(dest)
+            }
         }
     }
 
@@ -122,9 +168,7 @@ impl<'a> Assembler<'a> {
             self.push_return(action);
             self.code.extend(code.into_iter().rev());
         }
-        let start = self.code.len() - 1;
-        self.chain_starts[index] = Some(start);
-        Ok(Dest::At(start))
+        Ok(Dest::At(self.code.len() - 1))
     }
 
     /// Writes a load, after which execution goes on at `dest`.

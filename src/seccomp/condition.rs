@@ -45,7 +45,8 @@ impl Condition {
             LinuxSeccompOperator::ScmpCmpEq => (Compare::Eq, arg.value()),
             LinuxSeccompOperator::ScmpCmpGe => (Compare::Ge, arg.value()),
             LinuxSeccompOperator::ScmpCmpGt => (Compare::Gt, arg.value()),
-            // `value` is the mask here, and `valueTwo` what must remain.
+            // `value` is the mask here, and `valueTwo` what must remain; its bits outside the mask
+            // do not count, as with libseccomp.
             LinuxSeccompOperator::ScmpCmpMaskedEq => {
                 (Compare::MaskedEq(arg.value()), arg.value_two().unwrap_or(0))
             }
@@ -63,20 +64,16 @@ impl Condition {
         self.index
     }
 
-    /// The outcome where it does not depend on the argument.
+    /// The outcome where it does not depend on the argument: 32-bit arguments against more bits.
     fn constant(self, width: Width) -> Option<bool> {
-        if let Compare::MaskedEq(mask) = self.compare
-            && self.value & !mask != 0
-        {
-            return Some(false);
-        }
-        if width == Width::Bits64 || self.value <= u64::from(u32::MAX) {
+        let value = match self.compare {
+            Compare::MaskedEq(mask) => self.value & mask,
+            _ => self.value,
+        };
+        if width == Width::Bits64 || value <= u64::from(u32::MAX) {
             return None;
         }
-        match self.compare {
-            Compare::Ne | Compare::Lt | Compare::Le => Some(true),
-            Compare::Eq | Compare::Ge | Compare::Gt | Compare::MaskedEq(_) => Some(false),
-        }
+        Some(matches!(self.compare, Compare::Ne | Compare::Lt | Compare::Le))
     }
 
     fn operator(self) -> SeccompCmpOp {

@@ -74,8 +74,56 @@ pub fn flags_available(flags: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{action_available, flags_available, load};
+    use super::{NEW_LISTENER, action_available, flags_available, load};
     use nix::errno::Errno;
+    use std::os::fd::AsRawFd;
+
+    /// The number is loaded; chroot gets `verdict`, every other call is allowed.
+    fn about_chroot(verdict: u32) -> [[u8; 8]; 4] {
+        let instruction = |code: u16, jt: u8, jf: u8, k: u32| {
+            let ([c0, c1], [k0, k1, k2, k3]) = (code.to_ne_bytes(), k.to_ne_bytes());
+            [c0, c1, jt, jf, k0, k1, k2, k3]
+        };
+        let chroot = libc::SYS_chroot as u32;
+        [
+            instruction(0x20, 0, 0, 0),
+            instruction(0x15, 0, 1, chroot),
+            instruction(0x06, 0, 0, verdict),
+            instruction(0x06, 0, 0, 0x7fff_0000),
+        ]
+    }
+
+    #[test]
+    fn a_loaded_filter_rules_its_thread_and_sets_no_new_privs_never() {
+        let thread = std::thread::spawn(|| {
+            let before = nix::sys::prctl::get_no_new_privs().unwrap();
+            let loaded = load(&about_chroot(0x0005_0000 | Errno::EXFULL as u32), 0);
+            if !before && !nix::unistd::geteuid().is_root() {
+                assert_eq!(loaded.unwrap_err().errno, Errno::EACCES);
+                return;
+            }
+            assert!(loaded.unwrap().is_none());
+            assert_eq!(nix::sys::prctl::get_no_new_privs().unwrap(), before);
+            assert_eq!(nix::unistd::chroot("/"), Err(Errno::EXFULL));
+        });
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_listener_is_a_close_on_exec_descriptor() {
+        let thread = std::thread::spawn(|| {
+            nix::sys::prctl::set_no_new_privs().unwrap();
+            let listener = load(&about_chroot(0x7fc0_0000), NEW_LISTENER).unwrap().unwrap();
+            let target = std::fs::read_link(format!("/proc/self/fd/{}", listener.as_raw_fd())).unwrap();
+            assert_eq!(target.to_str(), Some("anon_inode:seccomp notify"));
+            let flags = nix::fcntl::fcntl(&listener, nix::fcntl::FcntlArg::F_GETFD).unwrap();
+            assert_eq!(flags, libc::FD_CLOEXEC);
+            drop(listener);
+            // Nobody can answer any more.
+            assert_eq!(nix::unistd::chroot("/"), Err(Errno::ENOSYS));
+        });
+        thread.join().unwrap();
+    }
 
     #[test]
     fn the_kernel_tells_known_from_unknown() {
