@@ -86,7 +86,7 @@ pub fn create(plan: &CgroupPlan) -> Result<Created, Error> {
         match directory.hierarchy.as_str() {
             "" => enable_controllers(directory, plan.driver)?,
             name if name.split(',').any(|controller| controller == "cpuset") => {
-                inherit_cpuset(&made.path, &directory.mount).map_err(Error::Make)?;
+                inherit_cpuset(made, &directory.mount).map_err(Error::Make)?;
             }
             _ => {}
         }
@@ -162,13 +162,14 @@ fn refuse_occupied(plan: &DirectoryPlan, made: &CgroupDirectory) -> Result<(), E
 }
 
 /// Version 1: a new cpuset has no CPU and no memory node, and no process can enter it until it has.
-fn inherit_cpuset(path: &Path, mount: &Path) -> sys::Result<()> {
+fn inherit_cpuset(made: &CgroupDirectory, mount: &Path) -> sys::Result<()> {
     for name in ["cpuset.cpus", "cpuset.mems"] {
         let mut empty = Vec::new();
         let mut value = String::new();
-        for path in path.ancestors().take_while(|path| path.starts_with(mount)) {
+        for path in made.path.ancestors().take_while(|path| path.starts_with(mount)) {
             let file = path.join(name);
-            value = files::read(&file)?;
+            let new = made.made.as_ref().is_some_and(|made| path.starts_with(made));
+            value = if new { String::new() } else { files::read(&file)? };
             if !value.trim().is_empty() {
                 break;
             }

@@ -42,23 +42,19 @@ pub fn freeze(record: &CgroupRecord) -> Result<(), Error> {
 
 fn freeze_v2(path: &Path) -> sys::Result<bool> {
     let deadline = Instant::now() + PATIENCE;
-    let events = path.join("cgroup.events");
-    let watched = files::open_events(&events)?;
+    let events = files::Watched::open(&path.join("cgroup.events"))?;
     files::write(&path.join("cgroup.freeze"), "1")?;
-    loop {
-        if files::read(&events)?.contains("frozen 1") {
-            return Ok(true);
-        }
+    while !events.read()?.contains("frozen 1") {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Ok(false);
         }
-        // Woken by the change; the bound is for one that came between reading and waiting.
-        files::wait_for_change(&watched, left.min(Duration::from_millis(20)))?;
+        events.wait(left)?;
     }
+    Ok(true)
 }
 
-pub(super) fn freeze_v1(path: &Path) -> sys::Result<bool> {
+fn freeze_v1(path: &Path) -> sys::Result<bool> {
     let deadline = Instant::now() + PATIENCE;
     let file = path.join("freezer.state");
     let mut pause = Duration::from_micros(100);

@@ -63,13 +63,13 @@ fn wait_for_exits(directory: &CgroupDirectory, time: Duration) -> Result<(), Err
     }
     let path = directory.path.join("cgroup.events");
     let watch = || {
-        let events = files::open_events(&path)?;
-        if files::read(&path)?.contains("populated 0") {
+        let events = files::Watched::open(&path)?;
+        if events.read()?.contains("populated 0") {
             // Empty: only the kernel's own clearing up is left.
             std::thread::sleep(time);
             return Ok(());
         }
-        files::wait_for_change(&events, time.max(Duration::from_millis(10))).map(drop)
+        events.wait(time.max(Duration::from_millis(10)))
     };
     unless_gone(watch()).map(drop).map_err(|source| Error::Use { doing: "watch", source })
 }

@@ -69,9 +69,33 @@ pub fn open_file(path: &Path) -> Result<OwnedFd> {
     open(path, OFlag::O_WRONLY)
 }
 
-/// A file to be watched.
-pub fn open_events(path: &Path) -> Result<OwnedFd> {
-    open(path, OFlag::O_RDONLY)
+/// A file that reports its changes, as `cgroup.events` does.
+#[derive(Debug)]
+pub struct Watched(OwnedFd);
+
+impl Watched {
+    /// Opens it.
+    pub fn open(path: &Path) -> Result<Self> {
+        open(path, OFlag::O_RDONLY).map(Self)
+    }
+
+    /// What it says now. Later changes wake [`Self::wait`].
+    pub fn read(&self) -> Result<String> {
+        let mut page = [0u8; 4096];
+        let n = retry(|| nix::sys::uio::pread(&self.0, &mut page, 0))
+            .named(|| format!("pread({})", show_fd(&self.0)))?;
+        Ok(String::from_utf8_lossy(&page[..n]).into_owned())
+    }
+
+    /// Waits for a change since it was last read (POLLPRI), or until the time is over.
+    pub fn wait(&self, time: Duration) -> Result<()> {
+        let timeout = PollTimeout::try_from(time.as_millis()).unwrap_or(PollTimeout::MAX);
+        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLPRI)];
+        match nix::poll::poll(&mut fds, timeout) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(errno) => Err(Error { call: format!("poll({})", show_fd(&self.0)), errno }),
+        }
+    }
 }
 
 /// Opens a file and writes `value` in one write(2).
@@ -92,7 +116,10 @@ pub fn read(path: &Path) -> Result<String> {
 
 /// Reads a file to its end, at most `limit` bytes (EFBIG beyond).
 pub fn read_to_end(path: &Path, limit: usize) -> Result<String> {
-    let file = open(path, OFlag::O_RDONLY)?;
+    read_all(open(path, OFlag::O_RDONLY)?, path, limit)
+}
+
+fn read_all(file: OwnedFd, path: &Path, limit: usize) -> Result<String> {
     let (mut all, mut page) = (Vec::new(), [0u8; 16384]);
     loop {
         let n = retry(|| nix::unistd::read(&file, &mut page)).named(|| format!("read({path:?})"))?;
@@ -110,17 +137,6 @@ pub fn read_to_end(path: &Path, limit: usize) -> Result<String> {
 /// Unlike a pid in `cgroup.procs`, `0` in `tasks` makes the kernel wait for nobody.
 pub fn enter(tasks: impl AsFd) -> Result<()> {
     super::fd::write_once(tasks, b"0")
-}
-
-/// Waits until the file reports a change (POLLPRI, as `cgroup.events` does) or the time is over.
-pub fn wait_for_change(file: impl AsFd, time: Duration) -> Result<bool> {
-    let timeout = PollTimeout::try_from(time.as_millis()).unwrap_or(PollTimeout::MAX);
-    let mut fds = [PollFd::new(file.as_fd(), PollFlags::POLLPRI)];
-    match nix::poll::poll(&mut fds, timeout) {
-        Ok(n) => Ok(n > 0),
-        Err(Errno::EINTR) => Ok(false),
-        Err(errno) => Err(Error { call: "poll(cgroup.events)".to_owned(), errno }),
-    }
 }
 
 /// A cgroup to walk from.
@@ -162,8 +178,8 @@ pub fn children(dir: impl AsFd) -> Result<Vec<PathBuf>> {
 
 /// Reads a file of an open cgroup to its end.
 pub fn read_in(dir: impl AsFd, name: &str) -> Result<String> {
-    let bytes = super::fd::read_file(dir, Path::new(name), LIST_LIMIT)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    let path = Path::new(name);
+    read_all(super::fd::open(dir, path, super::fd::Resolve::Beneath, OFlag::O_RDONLY, 0)?, path, LIST_LIMIT)
 }
 
 /// Opens a file of an open cgroup and writes `value` in one write(2).
