@@ -169,7 +169,7 @@ fn root_slash_is_refused() {
         if !rt.only_keg("others take / as the state directory") {
             return;
         }
-        let words = [rt.binary().to_str().unwrap(), "--root", "/", "list"].map(str::to_owned);
-        rt.program(words.to_vec()).run().fails_with("/");
+        let words = [rt.binary().to_str().unwrap(), "--root", "/", "list"];
+        rt.program(&words).run().fails_with("/");
     });
 }

@@ -2,11 +2,21 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod bad_input;
+mod cgroups;
 mod command_line;
 mod descriptors;
+mod devices;
 mod exit_codes;
+mod hooks;
+mod host_name;
 mod lifecycle;
 mod logs;
+mod mounts;
 mod namespaces;
+mod paths;
+mod performance;
 mod process;
+mod security;
+mod stress;
 mod user_namespaces;

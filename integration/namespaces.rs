@@ -78,7 +78,7 @@ fn holder(rt: &Runtime, flags: &[&str]) -> Running {
     let mut words = vec!["unshare"];
     words.extend(flags);
     words.extend(["sh", "-c", "echo ready; exec sleep 1000"]);
-    let running = rt.program(words.into_iter().map(str::to_owned).collect()).spawn();
+    let running = rt.program(&words).spawn();
     harness::wait_until("the holder runs", std::time::Duration::from_secs(5), || {
         running.stdout() == "ready\n"
     });

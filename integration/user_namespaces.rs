@@ -24,8 +24,8 @@ fn mapped(rt: &Runtime) -> Bundle {
 /// Hands the root filesystem to the mapped root, which also must reach it.
 fn give(rt: &Runtime, bundle: &Bundle) {
     fs::set_permissions(rt.dir(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let words = ["chown", "-R", "-h", "100000:100000", bundle.rootfs().to_str().unwrap()].map(str::to_owned);
-    rt.program(words.to_vec()).run().ok();
+    let words = ["chown", "-R", "-h", "100000:100000", &bundle.rootfs().display().to_string()];
+    rt.program(&words).run().ok();
 }
 
 fn fields(line: &serde_json::Value) -> Vec<u32> {
@@ -127,8 +127,8 @@ fn files_made_inside_belong_to_the_mapped_user() {
 
 /// A process in a new user namespace with the same mapping as [`mapped`].
 fn holder(rt: &Runtime) -> Running {
-    let words = ["unshare", "--user", "sh", "-c", "echo ready; exec sleep 1000"].map(str::to_owned);
-    let running = rt.program(words.to_vec()).spawn();
+    let words = ["unshare", "--user", "sh", "-c", "echo ready; exec sleep 1000"];
+    let running = rt.program(&words).spawn();
     wait_until("the holder runs", Duration::from_secs(5), || running.stdout() == "ready\n");
     for map in ["uid_map", "gid_map"] {
         fs::write(format!("/proc/{}/{map}", running.pid()), format!("0 {BASE} 65536\n")).unwrap();

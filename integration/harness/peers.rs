@@ -72,8 +72,36 @@ pub const DEVIATIONS: &[(Kind, &str, &str)] = &[
     (Kind::Crun, "process::a_wrong_working_directory_is_refused", "reports it in start"),
     (Kind::Crun, "process::home_comes_from_the_containers_passwd", "no HOME for an unknown user"),
     (Kind::Runc, "user_namespaces::a_user_namespace_is_joined_and_the_rest_is_new", "wants mappings too"),
+    (Kind::Runc, "host_name::the_domain_name_is_set", "has no domain name"),
+    (Kind::Runc, "mounts::root_propagation_is_applied", "the root is private after the pivot"),
+    (Kind::Crun, "mounts::a_destination_through_links_stays_inside_the_root", "refuses a dangling link"),
+    (Kind::Crun, "mounts::propagation_of_one_mount_is_applied", "makes all mounts private first"),
+    (Kind::Crun, "cgroups::an_impossible_limit_is_an_error_and_leaves_nothing", "leaves the cgroup"),
+    (Kind::Runc, "hooks::all_six_run_in_their_order", "poststart runs in create"),
+    (
+        Kind::Runc,
+        "hooks::create_container_hooks_see_the_bundle_and_start_container_hooks_the_root",
+        "cwd is the root",
+    ),
+    (Kind::Runc, "hooks::hooks_get_the_state_on_stdin", "prestart sees `creating`, poststart `created`"),
+    (Kind::Runc, "hooks::a_hook_that_takes_too_long_is_killed_with_its_children", "waits for the children"),
+    (Kind::Crun, "hooks::a_failing_hook_before_start_fails_create", "exit status 255"),
+    (Kind::Crun, "hooks::a_missing_hook_is_named", "exit status 255"),
+    (Kind::Crun, "hooks::hooks_get_the_state_on_stdin", "the pid is the host's everywhere"),
+    (Kind::Crun, "bad_input::a_bad_id", "takes any file name"),
+    (Kind::Crun, "bad_input::a_state_directory_that_cannot_be_written", OWN_WORDS),
+    (Kind::Crun, "bad_input::an_existing_id", OWN_WORDS),
+    (Kind::Crun, "bad_input::an_unknown_signal", "takes it for 0"),
+    (Kind::Runc, "security::links::dev_is_a_link", "CVE-2026-41579: this is the test's positive control"),
+    (Kind::Crun, "security::links::dev_is_a_link", "CVE-2026-47766: this is the test's positive control"),
+    (Kind::Crun, "stress::of_parallel_creates_of_one_id_exactly_one_wins", OWN_WORDS),
 ];
 
-pub(crate) fn deviation(kind: Kind, test: &str) -> Option<&'static str> {
-    DEVIATIONS.iter().find(|(of, name, _)| *of == kind && *name == test).map(|(_, _, reason)| *reason)
+/// Tests that a peer fails now and then.
+pub const UNSTEADY: &[(Kind, &str, &str)] =
+    &[(Kind::Runc, "stress::of_parallel_creates_of_one_id_exactly_one_wins", "several can win")];
+
+/// The reason of a row for this runtime and test.
+pub(crate) fn reason(rows: &[(Kind, &str, &'static str)], kind: Kind, test: &str) -> Option<&'static str> {
+    rows.iter().find(|(of, name, _)| *of == kind && *name == test).map(|(_, _, reason)| *reason)
 }

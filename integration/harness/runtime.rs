@@ -76,11 +76,12 @@ impl Runtime {
             vec![self.binary.display().to_string(), "--root".into(), self.root().display().to_string()];
         all.extend(globals.iter().map(|w| w.as_ref().to_owned()));
         all.extend(words.iter().map(|w| w.as_ref().to_owned()));
-        self.program(all)
+        self.program(&all)
     }
 
     /// Any program, with its streams beside those of the runtime.
-    pub fn program(&self, words: Vec<String>) -> Command {
+    pub fn program<S: AsRef<str>>(&self, words: &[S]) -> Command {
+        let words = words.iter().map(|w| w.as_ref().to_owned()).collect();
         Command::new(&self.dir().join("streams"), words)
     }
 
@@ -107,6 +108,10 @@ impl Runtime {
 
     pub fn delete(&self, id: &str) -> Finished {
         self.command(&["delete", id]).run()
+    }
+
+    pub fn delete_force(&self, id: &str) {
+        self.command(&["delete", "--force", id]).run().ok();
     }
 
     pub fn state(&self, id: &str) -> Value {
@@ -141,7 +146,7 @@ impl Runtime {
         let Ok(found) = fs::read_dir(self.root()) else { return };
         for entry in found.flatten().filter(|e| e.path().is_dir()) {
             let id = entry.file_name().to_string_lossy().into_owned();
-            self.command(&["delete", "--force", &id]).run().ok();
+            self.delete_force(&id);
         }
     }
 }

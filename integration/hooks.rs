@@ -1,0 +1,345 @@
+//! Hooks: which run when and where, what they get, how long they may take, and what each failure does.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use harness::{Bundle, Runtime, Value, json, wait_until, with_runtime};
+
+/// A shell script in the bundle that is a hook on the host. It reads the state: some runtimes don't survive a hook that doesn't.
+fn script(bundle: &Bundle, name: &str, text: &str) -> PathBuf {
+    let path = bundle.path().join(name);
+    let read = if text.contains("cat > ") { "" } else { "cat > /dev/null\n" };
+    fs::write(&path, format!("#!/bin/sh\n{read}{text}\n")).unwrap();
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    path
+}
+
+/// The same, inside the container's root filesystem.
+fn script_inside(bundle: &Bundle, name: &str, text: &str) -> String {
+    script(bundle, &format!("rootfs/{name}"), text);
+    format!("/{name}")
+}
+
+fn set(bundle: &Bundle, kind: &str, hooks: Value) {
+    bundle.edit(|c| c["hooks"][kind] = hooks);
+}
+
+/// The text of a file that a hook wrote into the bundle.
+fn read(bundle: &Bundle, name: &str) -> String {
+    fs::read_to_string(bundle.path().join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+#[test]
+fn all_six_run_in_their_order() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        bundle.edit(|c| c["root"]["readonly"] = json!(false));
+        let order = bundle.path().join("order");
+        for kind in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
+            let hook = script(&bundle, kind, &format!("echo {kind} >> {}", order.display()));
+            set(&bundle, kind, json!([{"path": hook}]));
+        }
+        let inner = script_inside(&bundle, "start-hook", "echo startContainer >> /order");
+        set(&bundle, "startContainer", json!([{"path": inner}]));
+        bundle.shell("echo process >> /order");
+
+        rt.create(&bundle, "c").silent();
+        assert_eq!(read(&bundle, "order"), "prestart\ncreateRuntime\ncreateContainer\n");
+        rt.start("c").silent();
+        rt.wait_stopped("c");
+        assert_eq!(read(&bundle, "rootfs/order"), "startContainer\nprocess\n");
+        assert_eq!(read(&bundle, "order"), "prestart\ncreateRuntime\ncreateContainer\npoststart\n");
+        rt.delete("c").silent();
+        assert_eq!(read(&bundle, "order"), "prestart\ncreateRuntime\ncreateContainer\npoststart\npoststop\n");
+    });
+}
+
+#[test]
+fn several_hooks_of_one_kind_run_as_listed() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        let order = bundle.path().join("order");
+        let hook = |n: u32| json!({"path": script(&bundle, &format!("h{n}"), &format!("echo {n} >> {}", order.display()))});
+        set(&bundle, "createRuntime", json!([hook(1), hook(2), hook(3)]));
+        rt.create(&bundle, "c").ok();
+        assert_eq!(read(&bundle, "order"), "1\n2\n3\n");
+    });
+}
+
+#[test]
+fn hooks_get_the_state_on_stdin() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        bundle.edit(|c| c["annotations"] = json!({"key": "value"}));
+        bundle.args(&["/bin/sleep", "100"]);
+        let states = [
+            ("prestart", "created"),
+            ("createRuntime", "creating"),
+            ("createContainer", "creating"),
+            ("poststart", "running"),
+            ("poststop", "stopped"),
+        ];
+        for (kind, _) in states {
+            let to = bundle.path().join(format!("{kind}.json"));
+            let hook = script(&bundle, kind, &format!("cat > {}", to.display()));
+            set(&bundle, kind, json!([{"path": hook}]));
+        }
+        rt.create(&bundle, "c").ok();
+        let pid = rt.pid("c");
+        rt.start("c").ok();
+        rt.kill("c", "KILL").ok();
+        rt.wait_stopped("c");
+        rt.delete("c").ok();
+        for (kind, status) in states {
+            let state: Value = serde_json::from_str(&read(&bundle, &format!("{kind}.json"))).unwrap();
+            assert_eq!(state["id"], "c", "{kind}");
+            assert_eq!(state["bundle"], bundle.arg(), "{kind}");
+            assert_eq!(state["annotations"]["key"], "value", "{kind}");
+            assert!(state["ociVersion"].as_str().unwrap().starts_with("1."), "{kind}");
+            assert_eq!(state["status"], status, "{kind}");
+            // In the container's namespaces the pid is the one seen there.
+            let expected = match kind {
+                "createContainer" => 1,
+                "poststop" => 0,
+                _ => pid,
+            };
+            assert_eq!(state["pid"].as_i64().unwrap_or_default(), i64::from(expected), "{kind}");
+        }
+    });
+}
+
+#[test]
+fn hooks_run_in_the_namespaces_of_their_place() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        let own =
+            |name: &str| fs::read_link(format!("/proc/thread-self/ns/{name}")).unwrap().display().to_string();
+        for kind in ["prestart", "createRuntime", "createContainer", "poststart"] {
+            let to = bundle.path().join(format!("{kind}.ns"));
+            let hook = script(
+                &bundle,
+                kind,
+                &format!("readlink /proc/self/ns/mnt /proc/self/ns/uts > {}", to.display()),
+            );
+            set(&bundle, kind, json!([{"path": hook}]));
+        }
+        bundle.args(&["/bin/sleep", "100"]);
+        rt.create(&bundle, "c").ok();
+        rt.start("c").ok();
+        let of = |name: &str| {
+            fs::read_link(format!("/proc/{}/ns/{name}", rt.pid("c"))).unwrap().display().to_string()
+        };
+        for kind in ["prestart", "createRuntime", "poststart"] {
+            assert_eq!(
+                read(&bundle, &format!("{kind}.ns")),
+                format!("{}\n{}\n", own("mnt"), own("uts")),
+                "{kind}"
+            );
+        }
+        assert_eq!(read(&bundle, "createContainer.ns"), format!("{}\n{}\n", of("mnt"), of("uts")));
+    });
+}
+
+#[test]
+fn create_container_hooks_see_the_bundle_and_start_container_hooks_the_root() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        bundle.edit(|c| c["root"]["readonly"] = json!(false));
+        let to = bundle.path().join("seen");
+        let hook = script(
+            &bundle,
+            "h",
+            &format!("pwd > {0}; test -e /etc/debian_version && echo host >> {0}", to.display()),
+        );
+        set(&bundle, "createContainer", json!([{"path": hook}]));
+        let inner = script_inside(
+            &bundle,
+            "start-hook",
+            "pwd > /seen; cat /etc/group >> /seen; grep Uid /proc/self/status >> /seen",
+        );
+        set(&bundle, "startContainer", json!([{"path": inner}]));
+        rt.run(&bundle, "c").ok();
+        assert_eq!(read(&bundle, "seen"), format!("{}\nhost\n", bundle.arg()));
+        assert!(
+            read(&bundle, "rootfs/seen").starts_with("/\nroot:x:0:\n"),
+            "{}",
+            read(&bundle, "rootfs/seen")
+        );
+    });
+}
+
+#[test]
+fn arguments_and_environment_are_as_given() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        let to = bundle.path().join("seen");
+        let hook = script(
+            &bundle,
+            "h",
+            &format!("echo \"$# $1 $2 $A ${{FROM_THE_CALLER-unset}}\" > {}", to.display()),
+        );
+        set(
+            &bundle,
+            "createRuntime",
+            json!([{"path": hook, "args": ["name", "one", "two"], "env": ["A=b", "PATH=/bin"]}]),
+        );
+        rt.command(&["create", "--bundle", &bundle.arg(), "c"]).env("FROM_THE_CALLER", "yes").run().ok();
+        assert_eq!(read(&bundle, "seen"), "2 one two b unset\n");
+    });
+}
+
+fn fails(rt: &Runtime, bundle: &Bundle, words: &[&str], text: &str) {
+    let message = rt.command(words).run().fails_with(text);
+    assert!(!message.is_empty());
+    rt.delete_force("c");
+    rt.assert_gone("c");
+    assert!(!bundle.rootfs().join("ran").exists(), "the process ran");
+}
+
+#[test]
+fn a_failing_hook_before_start_fails_create() {
+    with_runtime(|rt| {
+        for kind in ["prestart", "createRuntime", "createContainer"] {
+            let bundle = rt.bundle();
+            bundle.edit(|c| c["root"]["readonly"] = json!(false));
+            bundle.shell("echo > /ran");
+            let hook = script(&bundle, "h", "echo the reason >&2; exit 3");
+            set(&bundle, kind, json!([{"path": "/bin/true"}, {"path": hook}]));
+            rt.create(&bundle, "c").fails_with("hook #1");
+            rt.assert_gone("c");
+            fails(rt, &bundle, &["run", "--bundle", &bundle.arg(), "c"], "the reason");
+        }
+    });
+}
+
+#[test]
+fn a_failing_start_container_hook_fails_start() {
+    with_runtime(|rt| {
+        if !rt.only_keg("others report success, or say nothing of the hook") {
+            return;
+        }
+        let bundle = rt.bundle();
+        bundle.edit(|c| c["root"]["readonly"] = json!(false));
+        bundle.shell("echo > /ran");
+        let inner = script_inside(&bundle, "start-hook", "echo the reason >&2; exit 3");
+        set(&bundle, "startContainer", json!([{"path": inner}]));
+        rt.create(&bundle, "c").ok();
+        let message = rt.start("c").fails_with("error running startContainer hook #0:");
+        assert!(message.contains("the reason"), "{message}");
+        rt.wait_stopped("c");
+        assert!(!bundle.rootfs().join("ran").exists(), "the process ran");
+        rt.delete("c").silent();
+    });
+}
+
+#[test]
+fn a_failing_poststart_hook_stops_the_container() {
+    with_runtime(|rt| {
+        if !rt.only_keg("others differ among themselves") {
+            return;
+        }
+        let bundle = rt.bundle();
+        bundle.args(&["/bin/sleep", "100"]);
+        let hook = script(&bundle, "h", "exit 3");
+        set(&bundle, "poststart", json!([{"path": hook}]));
+        rt.create(&bundle, "c").ok();
+        rt.start("c").fails_with("error running poststart hook #0:");
+        rt.wait_stopped("c");
+    });
+}
+
+#[test]
+fn a_failing_poststop_hook_only_warns_and_the_rest_run() {
+    with_runtime(|rt| {
+        if !rt.only_keg("others stop at the first failure") {
+            return;
+        }
+        let bundle = rt.bundle();
+        let to = bundle.path().join("second");
+        let second = script(&bundle, "h2", &format!("echo ran > {}", to.display()));
+        set(&bundle, "poststop", json!([{"path": script(&bundle, "h1", "exit 3")}, {"path": second}]));
+        rt.create(&bundle, "c").ok();
+        rt.delete("c").ok();
+        assert_eq!(read(&bundle, "second"), "ran\n");
+        rt.assert_gone("c");
+    });
+}
+
+#[test]
+fn a_hook_that_takes_too_long_is_killed_with_its_children() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        let mark = bundle.path().join("late");
+        let text = format!("(sleep 3; echo > {}) & sleep 15", mark.display());
+        set(&bundle, "createRuntime", json!([{"path": script(&bundle, "h", &text), "timeout": 1}]));
+        let start = Instant::now();
+        rt.create(&bundle, "c").fails_with("");
+        assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+        rt.assert_gone("c");
+        if rt.only_keg("others kill the hook alone") {
+            std::thread::sleep(Duration::from_millis(2500));
+            assert!(!mark.exists(), "a child of the hook lives on");
+        }
+    });
+}
+
+#[test]
+fn a_missing_hook_is_named() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        set(&bundle, "createRuntime", json!([{"path": "/no/such/hook"}]));
+        rt.create(&bundle, "c").fails_with("/no/such/hook");
+        rt.assert_gone("c");
+    });
+}
+
+#[test]
+fn wrong_hooks_are_refused_before_anything_is_touched() {
+    with_runtime(|rt| {
+        if !rt.only_keg("others notice when the hook runs, or never") {
+            return;
+        }
+        for hook in [
+            json!({"path": "relative"}),
+            json!({"path": "/bin/true", "timeout": 0}),
+            json!({"path": "/bin/true", "timeout": -1}),
+        ] {
+            let bundle = rt.bundle();
+            set(&bundle, "poststop", json!([hook]));
+            rt.create(&bundle, "c").fails_with("poststop");
+            rt.assert_gone("c");
+        }
+    });
+}
+
+#[test]
+fn poststop_hooks_run_after_a_foreground_run() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        let to = bundle.path().join("stopped");
+        set(
+            &bundle,
+            "poststop",
+            json!([{"path": script(&bundle, "h", &format!("echo ran > {}", to.display()))}]),
+        );
+        bundle.shell("exit 4");
+        assert_eq!(rt.run(&bundle, "c").code(), 4);
+        wait_until("poststop ran", Duration::from_secs(2), || to.exists());
+    });
+}
+
+#[test]
+fn a_hook_may_ignore_a_state_that_is_larger_than_a_pipe() {
+    with_runtime(|rt| {
+        if !rt.only_keg("others end by a signal, or wait") {
+            return;
+        }
+        let bundle = rt.bundle();
+        bundle.edit(|c| c["annotations"] = json!({"big": "x".repeat(300_000)}));
+        set(&bundle, "createRuntime", json!([{"path": "/bin/true"}]));
+        set(&bundle, "poststop", json!([{"path": "/bin/true"}]));
+        rt.run(&bundle, "c").silent();
+    });
+}
