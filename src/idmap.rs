@@ -1,10 +1,10 @@
-//! Writes the id mappings and clock offsets of new namespaces into /proc/PID, by itself where it may, else through newuidmap(1)
+//! Writes the id mappings of a new user namespace into /proc/PID, by itself where it may, else through newuidmap(1)
 //! and newgidmap(1).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::plan::{IdMap, IdMaps, TimeOffset};
+use crate::plan::{IdMap, IdMaps};
 use crate::sys::proc::Proc;
 use crate::sys::{self, Errno};
 use crate::types::Pid;
@@ -43,15 +43,6 @@ pub fn write(proc: &Proc, pid: Pid, maps: &IdMaps, privileged: bool) -> Result<(
     } else {
         helper("newgidmap", pid, &maps.gids)
     }
-}
-
-/// Writes `timens_offsets` (time_namespaces(7)); only possible before a process has entered the namespace.
-pub fn write_time_offsets(proc: &Proc, pid: Pid, offsets: &[TimeOffset]) -> Result<(), sys::Error> {
-    let lines: String = offsets
-        .iter()
-        .map(|offset| format!("{} {} {}\n", offset.clock, offset.seconds, offset.nanoseconds))
-        .collect();
-    proc.write(&PathBuf::from(format!("{pid}/timens_offsets")), lines.as_bytes())
 }
 
 fn single(maps: &[IdMap]) -> bool {

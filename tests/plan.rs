@@ -3,8 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
+use keg::plan::cgroup::HostCgroups;
 use keg::plan::{self, Host, Options, Plan};
-use keg::types::{CapSet, ContainerId};
+use keg::types::{CapSet, CgroupManager, ContainerId};
 
 fn data(name: &str) -> Vec<u8> {
     std::fs::read(Path::new("tests/data").join(name)).unwrap()
@@ -17,11 +18,17 @@ fn options() -> Options {
         no_pivot: false,
         no_new_keyring: false,
         preserve_fds: 0,
+        cgroup_manager: CgroupManager::Disabled,
     }
 }
 
 fn root() -> Host {
-    Host { euid: 0, in_user_namespace: false, capabilities: CapSet::from_bits((1 << 41) - 1) }
+    Host {
+        euid: 0,
+        in_user_namespace: false,
+        capabilities: CapSet::from_bits((1 << 41) - 1),
+        cgroups: HostCgroups::default(),
+    }
 }
 
 fn plan(config: &[u8], host: &Host) -> Result<Plan, String> {

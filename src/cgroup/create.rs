@@ -29,6 +29,11 @@ impl Created {
         super::apply::apply(plan)
     }
 
+    /// Whether the kernel has killed a process in them for want of memory.
+    pub fn was_oom_killed(&self) -> bool {
+        super::oom::was_killed(&self.record)
+    }
+
     /// What to remember, as it is so far.
     pub fn record(&self) -> &CgroupRecord {
         &self.record

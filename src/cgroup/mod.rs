@@ -7,6 +7,7 @@ mod create;
 mod devices;
 mod freeze;
 mod kill;
+mod oom;
 mod place;
 mod probe;
 mod remove;

@@ -1,1 +1,325 @@
-//! To be written.
+//! The container's first process, from its birth to its program. [`run`] is the ordered list of all that happens, one line a step;
+//! what a step does is in the room it names. The plan came through the fork in memory: nothing is parsed here.
+
+mod error;
+mod privileges;
+mod program;
+mod stage;
+
+use std::convert::Infallible;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use crate::hooks::{self, Place, Status};
+use crate::link::{FromInit, InitEnd, ToInit};
+use crate::plan::{Plan, Process};
+use crate::rootfs::{Rootfs, Sources};
+use crate::sys::proc::Proc;
+use crate::sys::{
+    cgroup, credentials, fd, keyring, limits, namespace, process, schedule, seccomp, signals, socket,
+};
+use crate::types::{ContainerId, Gid, NamespaceKind, NamespaceSet, Pid, Signal, Uid};
+use crate::{lsm, network};
+
+pub use error::{Error, Step};
+pub use stage::{cloned, needs_stage, stage};
+
+use error::At;
+
+/// What init has besides the plan.
+#[derive(Debug)]
+pub struct Init<'a> {
+    /// The container's name.
+    pub id: &'a ContainerId,
+    /// The bundle, absolute on the host.
+    pub bundle: &'a Path,
+    /// All decisions.
+    pub plan: &'a Plan,
+    /// The conversation with keg.
+    pub link: InitEnd,
+    /// Where `start` will knock; absent for `run`.
+    pub listener: Option<OwnedFd>,
+    /// The `tasks` files of version 1 cgroups to enter.
+    pub cgroups: Vec<OwnedFd>,
+    /// Namespaces to join, in order. Empty if a stage did it.
+    pub joins: Vec<(NamespaceKind, OwnedFd)>,
+    /// Bind sources that keg opened.
+    pub sources: Sources,
+    /// How many descriptors after the standard three belong to the container.
+    pub preserve_fds: u32,
+}
+
+/// Becomes the container's program, or says why not. The result is an exit status that nobody looks at.
+pub fn main(init: Init<'_>) -> i32 {
+    let Err((error, link)) = begin(init);
+    // keg may be gone; then nobody is left to be told.
+    match link.send(&FromInit::Failed(error.to_line())) {
+        Ok(()) | Err(_) => 1,
+    }
+}
+
+fn begin(mut init: Init<'_>) -> Result<Infallible, (Error, InitEnd)> {
+    match set_up(&mut init) {
+        Ok(program) => wait_and_execute(init, &program),
+        Err(error) => Err((error, init.link)),
+    }
+}
+
+/// The list for create. The order is the design: each line says why where its place matters.
+fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
+    let plan = init.plan;
+    // Before any namespace: a process of the container must never see into this one (CVE-2016-9962).
+    process::set_undumpable().at(Step::Process)?;
+    process::set_parent_death_signal(Some(Signal::KILL)).at(Step::Process)?;
+    process::new_session().at(Step::Process)?;
+    signals::reset().at(Step::Process)?;
+    // Before the cgroup namespace: its root is where this process is then.
+    enter_cgroups(&init.cgroups).at(Step::Cgroup)?;
+    init.cgroups.clear();
+    new_keyring(init).at(Step::Keyring)?;
+    join(&init.joins).at(Step::Namespaces)?;
+    init.joins.clear();
+    map_ids(init)?;
+    own_cgroup_namespace(plan).at(Step::Namespaces)?;
+    own_network(plan)?;
+    // Device modes and directory modes are as given.
+    limits::set_umask(0);
+    let mut rootfs = Rootfs::open(plan, std::mem::take(&mut init.sources)).at(Step::Rootfs)?;
+    rootfs.mounts().at(Step::Rootfs)?;
+    rootfs.devices().at(Step::Rootfs)?;
+    run_runtime_hooks(init)?;
+    run_container_hooks(init)?;
+    // After the hooks, which may mount; before the root is entered, while the host's null device can be had.
+    rootfs.mask().at(Step::Rootfs)?;
+    rootfs.make_read_only().at(Step::Rootfs)?;
+    let root = rootfs.enter().at(Step::Rootfs)?;
+    names(plan).at(Step::Names)?;
+    write_proc(plan)?;
+    let Some(wanted) = &plan.process else {
+        limits::set_umask(0o022);
+        ready(init)?;
+        return Ok(program::Program::none());
+    };
+    schedule(wanted).at(Step::Schedule)?;
+    let here = program::enter_cwd(&root, &wanted.cwd);
+    let environment = program::environment(&root, wanted).at(Step::Program)?;
+    // Without no_new_privs a filter needs CAP_SYS_ADMIN, which is about to go.
+    if !wanted.no_new_privileges {
+        load_seccomp(wanted).at(Step::Seccomp)?;
+    }
+    privileges::drop(wanted)?;
+    // A directory that only the user may enter is entered as the user.
+    match here {
+        Ok(()) => {}
+        Err(_) => program::enter_cwd(&root, &wanted.cwd).at(Step::Cwd)?,
+    }
+    program::check_cwd().at(Step::Cwd)?;
+    let program = program::find(&root, wanted, environment)?;
+    drop(root);
+    limits::set_umask(wanted.umask);
+    ready(init)?;
+    Ok(program)
+}
+
+/// Closes whatever else is open (CVE-2024-21626), and tells keg.
+fn ready(init: &mut Init<'_>) -> Result<(), Error> {
+    let first = 3 + init.preserve_fds;
+    let link = fd::move_to(&init.link, first).at(Step::Descriptors)?;
+    let listener = init.listener.as_ref().map(|listener| fd::move_to(listener, first + 1)).transpose();
+    let listener = listener.at(Step::Descriptors)?;
+    let last = if listener.is_some() { first + 2 } else { first + 1 };
+    drop((
+        std::mem::replace(&mut init.link, InitEnd::new(link)),
+        std::mem::replace(&mut init.listener, listener),
+    ));
+    fd::close_from(last).at(Step::Descriptors)?;
+    init.link.send(&FromInit::Ready).at(Step::Link)
+}
+
+/// The container is created. Whoever asks for the start hears how it went.
+fn wait_and_execute(init: Init<'_>, program: &program::Program) -> Result<Infallible, (Error, InitEnd)> {
+    let mut link = init.link;
+    match link.receive().at(Step::Link) {
+        Ok(ToInit::Start) => {}
+        Ok(ToInit::Wait) => {
+            if let Err(error) = process::set_parent_death_signal(None).at(Step::Process) {
+                return Err((error, link));
+            }
+            let Some(listener) = init.listener else { return Err((Error::garbled(), link)) };
+            match accept(&listener) {
+                Ok(caller) => link = caller,
+                Err(error) => return Err((error, link)),
+            }
+        }
+        Ok(ToInit::Proceed) => return Err((Error::garbled(), link)),
+        Err(error) => return Err((error, link)),
+    }
+    match execute(init.id, init.bundle, init.plan, &link, program) {
+        Err(error) => Err((error, link)),
+    }
+}
+
+/// Until somebody connects and says so; one that connects and goes away is no `start`.
+fn accept(listener: &OwnedFd) -> Result<InitEnd, Error> {
+    loop {
+        let caller = InitEnd::new(socket::accept(listener).at(Step::Link)?);
+        if matches!(caller.receive(), Ok(ToInit::Start)) {
+            return Ok(caller);
+        }
+    }
+}
+
+/// The last steps, after `start`.
+fn execute(
+    id: &ContainerId,
+    bundle: &Path,
+    plan: &Plan,
+    link: &InitEnd,
+    program: &program::Program,
+) -> Result<Infallible, Error> {
+    let Some(wanted) = &plan.process else {
+        return Err(Error::refused(Step::Program, "process property must not be empty"));
+    };
+    process::set_parent_death_signal(None).at(Step::Process)?;
+    if !plan.hooks.start_container.is_empty() {
+        let document = document(id, bundle, plan, Status::Created)?;
+        let place =
+            Place { kind: "startContainer", cwd: Path::new("/"), environment: Some(program.environment()) };
+        hooks::run(&plan.hooks.start_container, &document, &place).at(Step::Hooks)?;
+    }
+    if wanted.no_new_privileges {
+        load_seccomp(wanted).at(Step::Seccomp)?;
+    }
+    link.send(&FromInit::Executing).at(Step::Link)?;
+    Err(program.execute())
+}
+
+/// The state document as the container sees it: with init's pid in the container's pid namespace.
+fn document(id: &ContainerId, bundle: &Path, plan: &Plan, status: Status) -> Result<Vec<u8>, Error> {
+    let pid = Pid(std::process::id() as i32);
+    hooks::document(id, status, Some(pid), bundle, &plan.annotations).at(Step::Hooks)
+}
+
+fn enter_cgroups(tasks: &[OwnedFd]) -> crate::sys::Result<()> {
+    tasks.iter().try_for_each(cgroup::enter)
+}
+
+fn new_keyring(init: &Init<'_>) -> crate::sys::Result<()> {
+    if init.plan.new_keyring {
+        return keyring::new_session(&format!("_ses.{}", init.id));
+    }
+    Ok(())
+}
+
+fn join(namespaces: &[(NamespaceKind, OwnedFd)]) -> crate::sys::Result<()> {
+    namespaces.iter().try_for_each(|(kind, file)| namespace::join(file, *kind))
+}
+
+/// Lets keg write the mappings, and becomes root in them.
+fn map_ids(init: &Init<'_>) -> Result<(), Error> {
+    let namespaces = &init.plan.namespaces;
+    let joined = namespaces.join.iter().any(|join| join.kind == NamespaceKind::User);
+    if namespaces.new.contains(NamespaceKind::User) {
+        ask(&init.link, &FromInit::MapIds)?;
+    } else if !joined {
+        return Ok(());
+    }
+    credentials::set_gid(Gid(0)).at(Step::Ids)?;
+    credentials::set_uid(Uid(0)).at(Step::Ids)?;
+    // A change of ids makes a process dumpable again, and forgets the parent's death.
+    process::set_undumpable().at(Step::Process)?;
+    process::set_parent_death_signal(Some(Signal::KILL)).at(Step::Process)
+}
+
+fn ask(link: &InitEnd, question: &FromInit) -> Result<(), Error> {
+    link.send(question).at(Step::Link)?;
+    match link.receive().at(Step::Link)? {
+        ToInit::Proceed => Ok(()),
+        ToInit::Wait | ToInit::Start => Err(Error::garbled()),
+    }
+}
+
+fn own_cgroup_namespace(plan: &Plan) -> crate::sys::Result<()> {
+    if plan.namespaces.new.contains(NamespaceKind::Cgroup) {
+        return namespace::make(NamespaceSet::from_iter([NamespaceKind::Cgroup]));
+    }
+    Ok(())
+}
+
+fn own_network(plan: &Plan) -> Result<(), Error> {
+    if plan.namespaces.new.contains(NamespaceKind::Network) {
+        network::bring_up_loopback().at(Step::Network)?;
+    }
+    Ok(())
+}
+
+fn run_runtime_hooks(init: &Init<'_>) -> Result<(), Error> {
+    let hooks = &init.plan.hooks;
+    if hooks.prestart.is_empty() && hooks.create_runtime.is_empty() {
+        return Ok(());
+    }
+    ask(&init.link, &FromInit::RunHooks)
+}
+
+fn run_container_hooks(init: &Init<'_>) -> Result<(), Error> {
+    let list = &init.plan.hooks.create_container;
+    if list.is_empty() {
+        return Ok(());
+    }
+    let document = document(init.id, init.bundle, init.plan, Status::Creating)?;
+    let place = Place { kind: "createContainer", cwd: init.bundle, environment: None };
+    hooks::run(list, &document, &place).at(Step::Hooks)
+}
+
+fn names(plan: &Plan) -> crate::sys::Result<()> {
+    plan.hostname.as_deref().map_or(Ok(()), namespace::set_hostname)?;
+    plan.domainname.as_deref().map_or(Ok(()), namespace::set_domainname)
+}
+
+/// Kernel parameters and labels, through a procfs that nothing of the container can be mounted over.
+fn write_proc(plan: &Plan) -> Result<(), Error> {
+    let labels = plan.process.as_ref().map(|process| (&process.apparmor_profile, &process.selinux_label));
+    let (apparmor, selinux) = labels.unwrap_or((&None, &None));
+    if plan.sysctl.is_empty() && apparmor.is_none() && selinux.is_none() {
+        return Ok(());
+    }
+    let proc = Proc::detached().at(Step::Proc)?;
+    for (key, value) in &plan.sysctl {
+        proc.write(&Path::new("sys").join(key), value.as_bytes()).at(Step::Sysctl)?;
+    }
+    if let Some(profile) = apparmor {
+        lsm::set_apparmor(&proc, profile).at(Step::Label)?;
+    }
+    if let Some(label) = selinux {
+        lsm::set_selinux(&proc, label).at(Step::Label)?;
+    }
+    Ok(())
+}
+
+fn schedule(wanted: &Process) -> crate::sys::Result<()> {
+    if let Some(to) = wanted.scheduler {
+        schedule::set_scheduler(schedule::Scheduler {
+            policy: to.policy,
+            flags: to.flags,
+            nice: to.nice,
+            priority: to.priority,
+            runtime: to.runtime,
+            deadline: to.deadline,
+            period: to.period,
+        })?;
+    }
+    if let Some(to) = wanted.io_priority {
+        schedule::set_io_priority(to.class, to.level)?;
+    }
+    if let Some(to) = wanted.personality {
+        schedule::set_personality(to)?;
+    }
+    Ok(())
+}
+
+fn load_seccomp(wanted: &Process) -> crate::sys::Result<()> {
+    match &wanted.seccomp {
+        Some(program) => seccomp::load(&program.instructions, program.load_flags()).map(drop),
+        None => Ok(()),
+    }
+}

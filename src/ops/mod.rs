@@ -1,17 +1,26 @@
 //! The commands, one file each. A command takes the [`Place`] and its options, and returns what it
 //! found; nothing here parses or prints.
 
+pub mod create;
+pub mod delete;
 pub mod kill;
+mod launch;
 pub mod list;
 pub mod options;
+mod probe;
+pub mod run;
+pub mod seal;
 pub mod spec;
+pub mod start;
 pub mod state;
 
 use std::cell::RefCell;
 use std::path::PathBuf;
 
+use crate::hooks::{Status, document};
+use crate::state::Record;
 use crate::sys::credentials;
-use crate::types::CgroupManager;
+use crate::types::{CgroupManager, Pid};
 
 /// The version of the runtime specification that keg implements.
 pub const SPEC_VERSION: &str = crate::spec::VERSION;
@@ -40,6 +49,11 @@ impl Place {
     pub fn note(&self, text: impl Into<String>) {
         self.notes.borrow_mut().push(text.into());
     }
+}
+
+/// The document that hooks get on standard input.
+fn hook_state(record: &Record, status: Status, pid: Option<Pid>) -> Result<Vec<u8>> {
+    Ok(document(&record.id, status, pid, &record.bundle, &record.annotations)?)
 }
 
 /// Where containers are kept unless the caller says otherwise: below `/run`, or in the directory that

@@ -12,7 +12,7 @@ mod process;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-pub use build::{build, check};
+pub use build::{build, check, hooks_of};
 pub use finding::{Finding, Severity};
 pub use hook::{Hook, Hooks};
 pub use mount::{
@@ -21,7 +21,7 @@ pub use mount::{
 pub use namespace::{IdMap, IdMaps, Join, Namespaces, TimeOffset};
 pub use process::{Capabilities, IoPriority, Process, Rlimit, Scheduler};
 
-use crate::types::{CapSet, ContainerId};
+use crate::types::{CapSet, CgroupManager, ContainerId};
 
 /// What was typed, as far as it changes what a container becomes.
 #[derive(Debug, Clone)]
@@ -36,6 +36,8 @@ pub struct Options {
     pub no_new_keyring: bool,
     /// How many descriptors after the standard three the container keeps.
     pub preserve_fds: u32,
+    /// Who manages cgroups.
+    pub cgroup_manager: CgroupManager,
 }
 
 /// Facts about the host, as data.
@@ -47,6 +49,8 @@ pub struct Host {
     pub in_user_namespace: bool,
     /// The bounding set of keg: what it could hand to a container at most.
     pub capabilities: CapSet,
+    /// What the cgroup file systems look like.
+    pub cgroups: cgroup::HostCgroups,
 }
 
 /// Everything that will be done for one container. Plain data: rooms that touch the kernel perform it in the order they state.
@@ -88,6 +92,8 @@ pub struct Plan {
     pub new_keyring: bool,
     /// The program. Absent: the container can be created, not started.
     pub process: Option<Process>,
+    /// Where the container's processes live, and their limits.
+    pub cgroup: cgroup::CgroupPlan,
     /// The lifecycle hooks.
     pub hooks: Hooks,
     /// As config.json has them.

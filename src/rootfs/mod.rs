@@ -1,1 +1,176 @@
-//! To be written.
+//! Performs what the plan says of the root file system, in the container's mount namespace: mounts are made detached, get their
+//! attributes, and are attached to fds that were resolved inside the root. Nothing here decides.
+
+mod cgroups;
+mod copy_up;
+mod devices;
+mod mask;
+mod mounts;
+mod root;
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+
+use crate::plan::{MountKind, Plan, Propagation, PropagationKind};
+use crate::sys::fd::{self, Resolve};
+use crate::sys::mount::{self, MountAttr};
+use crate::sys::{self, Errno};
+use crate::types::NamespaceKind;
+
+pub use root::{Leaf, RootFd};
+
+/// A step of building the root file system failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel refused.
+    #[error("{doing}")]
+    Kernel {
+        /// What keg was about to do, as `mounting "proc" to "/proc" (mounts[0])`.
+        doing: String,
+        /// What the kernel said.
+        #[source]
+        source: sys::Error,
+    },
+    /// What is there is not what it must be.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Says what was being done when a call failed.
+trait Doing<T> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T, Error>;
+}
+
+impl<T> Doing<T> for sys::Result<T> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T, Error> {
+        self.map_err(|source| Error::Kernel { doing: what(), source })
+    }
+}
+
+/// Trees of the host, by the index of their mount, that init could not open itself or would open too late.
+pub type Sources = BTreeMap<usize, OwnedFd>;
+
+/// The root file system under construction.
+#[derive(Debug)]
+pub struct Rootfs<'a> {
+    plan: &'a Plan,
+    root: RootFd,
+    sources: Sources,
+}
+
+/// The kernel's word for a propagation type.
+fn propagation_flag(kind: PropagationKind) -> u64 {
+    match kind {
+        PropagationKind::Private => libc::MS_PRIVATE,
+        PropagationKind::Shared => libc::MS_SHARED,
+        PropagationKind::Slave => libc::MS_SLAVE,
+        PropagationKind::Unbindable => libc::MS_UNBINDABLE,
+    }
+}
+
+/// Opens, before anything changes how mounts propagate, the bind sources that must stay in the peer group of the host's mount
+/// (`shared`); with `all`, every one (a user namespace may not be able to open them).
+pub fn open_sources(plan: &Plan, all: bool) -> Result<Sources, Error> {
+    let mut sources = Sources::new();
+    for (index, entry) in plan.mounts.iter().enumerate() {
+        let shared = entry.propagation.is_some_and(|to| to.kind == PropagationKind::Shared);
+        if let MountKind::Bind { source, recursive, nofollow, copy_symlink: false } = &entry.kind
+            && (all || shared)
+        {
+            let tree = mount::clone_tree(fd::cwd(), source, *recursive, !nofollow);
+            sources.insert(index, tree.doing(|| mounts::doing(entry))?);
+        }
+    }
+    Ok(sources)
+}
+
+impl<'a> Rootfs<'a> {
+    /// Cuts this mount namespace off from the host's (events come in, none go out), and attaches a copy of the root directory's tree
+    /// over itself: pivot_root(2) needs a mount.
+    pub fn open(plan: &'a Plan, sources: Sources) -> Result<Self, Error> {
+        let path = &plan.rootfs;
+        let doing = || format!("opening the root directory {path:?}");
+        if has_own_mounts(plan) {
+            mount::set_root_propagation(libc::MS_SLAVE, true)
+                .doing(|| "making the mounts of the host slaves".to_owned())?;
+        }
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        let host = fd::open(fd::cwd(), path, Resolve::Host, flags, 0).doing(doing)?;
+        let tree = mount::clone_tree(&host, Path::new(""), true, false).doing(doing)?;
+        if !has_own_mounts(plan) {
+            let change = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
+            mount::set_attributes(&tree, change, true).doing(doing)?;
+        }
+        mount::attach(&tree, &host, Path::new(""))
+            .doing(|| format!("attaching the root directory {path:?}"))?;
+        Ok(Self { plan, root: RootFd::new(tree), sources })
+    }
+
+    /// Makes all mounts in their order.
+    pub fn mounts(&mut self) -> Result<(), Error> {
+        for (index, entry) in self.plan.mounts.iter().enumerate() {
+            let source = self.sources.remove(&index);
+            mounts::perform(&self.root, entry, source, &self.plan.cgroup)?;
+        }
+        Ok(())
+    }
+
+    /// Makes device nodes and the links of /dev.
+    pub fn devices(&self) -> Result<(), Error> {
+        devices::make(&self.root, self.plan)
+    }
+
+    /// Covers masked paths, makes others read-only.
+    pub fn mask(&self) -> Result<(), Error> {
+        mask::read_only(&self.root, &self.plan.readonly_paths)?;
+        mask::hide(&self.root, &self.plan.masked_paths)
+    }
+
+    /// Makes the root mount read-only if the plan says so. The fd is the mount itself: no path is resolved (CVE-2026-115521).
+    pub fn make_read_only(&self) -> Result<(), Error> {
+        if !self.plan.rootfs_readonly {
+            return Ok(());
+        }
+        let change = MountAttr { set: libc::MOUNT_ATTR_RDONLY, ..MountAttr::default() };
+        mount::set_attributes(&self.root, change, false).doing(|| "making the root read-only".to_owned())
+    }
+
+    /// Enters the root, lets go of the host's tree, and gives the root its final propagation. The fd of the new root comes back.
+    pub fn enter(self) -> Result<RootFd, Error> {
+        let doing = || "entering the root".to_owned();
+        match (has_own_mounts(self.plan), self.plan.pivot) {
+            (true, true) => mount::pivot(&self.root).doing(doing)?,
+            (true, false) => mount::move_to_root(&self.root).doing(doing)?,
+            (false, _) => mount::change_root(&self.root).doing(doing)?,
+        }
+        if let Some(Propagation { kind, recursive }) = self.plan.rootfs_propagation {
+            let change = MountAttr { propagation: propagation_flag(kind), ..MountAttr::default() };
+            mount::set_attributes(&self.root, change, recursive)
+                .doing(|| "setting the propagation of the root".to_owned())?;
+        }
+        Ok(self.root)
+    }
+
+    /// The root, for what is bound into it by others (the terminal).
+    pub fn root(&self) -> &RootFd {
+        &self.root
+    }
+}
+
+/// Whether mounts are made in a mount namespace other than the host's.
+pub fn has_own_mounts(plan: &Plan) -> bool {
+    let namespaces = &plan.namespaces;
+    namespaces.new.contains(NamespaceKind::Mount)
+        || namespaces.join.iter().any(|join| join.kind == NamespaceKind::Mount)
+}
+
+/// Detaches what [`Rootfs::open`] attached in the host's own mount namespace, for containers that have none of their own.
+pub fn detach(rootfs: &PathBuf) -> Result<(), Error> {
+    match mount::detach(rootfs) {
+        Err(error) if matches!(error.errno, Errno::EINVAL | Errno::ENOENT) => Ok(()),
+        done => done.doing(|| format!("detaching the root directory {rootfs:?}")),
+    }
+}

@@ -37,6 +37,9 @@ pub struct Record {
     /// Its cgroups; absent until they are about to be made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<CgroupRecord>,
+    /// Whether its mounts are in a mount namespace other than the host's; if not, `delete` detaches them.
+    #[serde(default)]
+    pub own_mounts: bool,
     /// The hooks that are still to run.
     #[serde(default)]
     pub hooks: Hooks,
@@ -101,6 +104,7 @@ impl Record {
             boot_id: String::new(),
             runtime_version: String::new(),
             cgroup: None,
+            own_mounts: true,
             hooks: Hooks::default(),
         }
     }

@@ -24,6 +24,8 @@ pub enum Resolve {
     Beneath,
     /// As `Beneath`, but mounts may be crossed.
     BeneathMounts,
+    /// One component or more below the directory, mounts may be crossed; the last component may be a symlink, which is opened as itself.
+    BeneathNofollow,
     /// Symlinks are followed as long as they stay below the directory; magic links are refused.
     BeneathFollow,
 }
@@ -35,6 +37,7 @@ impl Resolve {
             Self::InRoot => libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS,
             Self::Beneath => libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_XDEV,
             Self::BeneathMounts => libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS,
+            Self::BeneathNofollow => libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS,
             Self::BeneathFollow => libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS,
         }
     }
@@ -253,6 +256,15 @@ pub fn write_all(fd: impl AsFd, bytes: &[u8]) -> Result<()> {
     Raw(fd.as_fd()).write_all(bytes).named(|| format!("write({})", show_fd(&fd)))
 }
 
+/// Copies the rest of one file to another, in the kernel.
+pub fn copy(from: impl AsFd, to: impl AsFd) -> Result<()> {
+    let (mut from_file, mut to_file) =
+        (std::fs::File::from(duplicate(&from)?), std::fs::File::from(duplicate(&to)?));
+    io::copy(&mut from_file, &mut to_file)
+        .map(drop)
+        .named(|| format!("copy({}, {})", show_fd(&from), show_fd(&to)))
+}
+
 /// Writes a kernel file (cgroup, proc) in one write, as those files need it.
 pub fn write_once(fd: impl AsFd, bytes: &[u8]) -> Result<()> {
     retry(|| nix::unistd::write(&fd, bytes))
@@ -280,6 +292,54 @@ pub fn list(dir: impl AsFd) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(names)
+}
+
+/// dup3(2): the same open file at this very number, close-on-exec. What was open there is closed.
+pub fn move_to(fd: impl AsFd, number: u32) -> Result<OwnedFd> {
+    let call = || format!("dup3({}, {number})", show_fd(&fd));
+    let number = RawFd::try_from(number).map_err(|_| Errno::EBADF).named(call)?;
+    if fd.as_fd().as_raw_fd() == number {
+        return duplicate(&fd);
+    }
+    // SAFETY: takes only integers. Callers give numbers above the standard three whose owners they have dropped.
+    let result = unsafe { libc::dup3(fd.as_fd().as_raw_fd(), number, libc::O_CLOEXEC) };
+    // SAFETY: dup3 has just given us this descriptor.
+    Errno::result(result).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).named(call)
+}
+
+/// close_range(2), Linux 5.9: closes this descriptor and all above. No `OwnedFd` for one of them may be dropped later.
+pub fn close_from(first: u32) -> Result<()> {
+    close_range(first, 0)
+}
+
+/// close_range(2) with CLOSE_RANGE_CLOEXEC, Linux 5.11: this descriptor and all above end with the next execve(2).
+pub fn cloexec_from(first: u32) -> Result<()> {
+    close_range(first, libc::CLOSE_RANGE_CLOEXEC)
+}
+
+fn close_range(first: u32, flags: libc::c_uint) -> Result<()> {
+    // SAFETY: takes only integers; that no owner of the descriptors is left is the caller's promise.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, flags) };
+    Errno::result(result).map(drop).named(|| format!("close_range({first})"))
+}
+
+/// fchdir(2)
+pub fn change_dir(dir: impl AsFd) -> Result<()> {
+    nix::unistd::fchdir(&dir).named(|| format!("fchdir({})", show_fd(&dir)))
+}
+
+/// getcwd(2). ENOENT if the working directory lies outside the root.
+pub fn current_dir() -> Result<PathBuf> {
+    nix::unistd::getcwd().named(|| "getcwd()".to_owned())
+}
+
+/// faccessat2(2), Linux 5.8: whether the effective user may execute the file that `fd` is.
+pub fn may_execute(fd: impl AsFd) -> Result<()> {
+    let flags = libc::AT_EACCESS | libc::AT_EMPTY_PATH;
+    let (raw, empty) = (fd.as_fd().as_raw_fd(), c"");
+    // SAFETY: the empty name ends in NUL.
+    let result = unsafe { libc::syscall(libc::SYS_faccessat2, raw, empty.as_ptr(), libc::X_OK, flags) };
+    Errno::result(result).map(drop).named(|| format!("faccessat2({}, X_OK)", show_fd(&fd)))
 }
 
 #[cfg(test)]

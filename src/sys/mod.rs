@@ -11,10 +11,13 @@ pub mod limits;
 pub mod lock;
 pub mod mount;
 pub mod namespace;
+pub mod netlink;
 pub mod proc;
 pub mod process;
+pub mod schedule;
 pub mod seal;
 pub mod seccomp;
+pub mod signals;
 pub mod socket;
 
 pub use error::{Error, Result};

@@ -49,6 +49,12 @@ impl Proc {
         Ok(file)
     }
 
+    /// Opens a file of the calling process.
+    pub fn own_file(&self, path: &Path, flags: OFlag) -> Result<OwnedFd> {
+        let pid = fd::read_link(&self.root, Path::new("self"))?;
+        self.file(&pid.join(path), flags)
+    }
+
     /// Writes `text` to a file of it, in one write.
     pub fn write(&self, path: &Path, text: &[u8]) -> Result<()> {
         let file = self.file(path, OFlag::O_WRONLY)?;

@@ -149,6 +149,11 @@ pub fn set_undumpable() -> Result<()> {
     prctl(libc::PR_SET_DUMPABLE, 0, "PR_SET_DUMPABLE")
 }
 
+/// setsid(2): a session and process group of its own, without a terminal.
+pub fn new_session() -> Result<()> {
+    nix::unistd::setsid().map(drop).named(|| "setsid()".to_owned())
+}
+
 /// This signal comes when our parent ends; `None`: none does (PR_SET_PDEATHSIG).
 pub fn set_parent_death_signal(signal: Option<Signal>) -> Result<()> {
     prctl(libc::PR_SET_PDEATHSIG, signal.map_or(0, Signal::number) as libc::c_ulong, "PR_SET_PDEATHSIG")

@@ -54,6 +54,10 @@ const NAMES: [(&str, i32); 37] = [
 impl Signal {
     /// SIGKILL
     pub const KILL: Self = Self(9);
+    /// SIGCHLD
+    pub const CHLD: Self = Self(17);
+    /// SIGURG
+    pub const URG: Self = Self(23);
     /// SIGTERM
     pub const TERM: Self = Self(15);
 

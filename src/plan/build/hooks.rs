@@ -13,17 +13,29 @@ pub(super) fn build(listed: Option<&ListedHooks>, report: &mut Report) -> Hooks 
     #[allow(deprecated)]
     let prestart = listed.prestart();
     Hooks {
-        prestart: list(prestart, "hooks.prestart", report),
-        create_runtime: list(listed.create_runtime(), "hooks.createRuntime", report),
-        create_container: list(listed.create_container(), "hooks.createContainer", report),
-        start_container: list(listed.start_container(), "hooks.startContainer", report),
-        poststart: list(listed.poststart(), "hooks.poststart", report),
-        poststop: list(listed.poststop(), "hooks.poststop", report),
+        prestart: list(prestart.as_deref().unwrap_or_default(), "hooks.prestart", report),
+        create_runtime: list(
+            listed.create_runtime().as_deref().unwrap_or_default(),
+            "hooks.createRuntime",
+            report,
+        ),
+        create_container: list(
+            listed.create_container().as_deref().unwrap_or_default(),
+            "hooks.createContainer",
+            report,
+        ),
+        start_container: list(
+            listed.start_container().as_deref().unwrap_or_default(),
+            "hooks.startContainer",
+            report,
+        ),
+        poststart: list(listed.poststart().as_deref().unwrap_or_default(), "hooks.poststart", report),
+        poststop: list(listed.poststop().as_deref().unwrap_or_default(), "hooks.poststop", report),
     }
 }
 
-fn list(listed: &Option<Vec<Listed>>, path: &str, report: &mut Report) -> Vec<Hook> {
-    let listed = listed.as_deref().unwrap_or_default();
+/// The hooks of one list.
+pub(super) fn list(listed: &[Listed], path: &str, report: &mut Report) -> Vec<Hook> {
     listed.iter().enumerate().filter_map(|(n, one)| hook(one, &format!("{path}[{n}]"), report)).collect()
 }
 

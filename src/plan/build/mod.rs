@@ -17,8 +17,9 @@ use std::path::PathBuf;
 
 use oci_spec::runtime::Linux;
 
+use super::cgroup::{self, CgroupPlan};
 use super::finding::{Finding, Report};
-use super::{Error, Host, Options, Plan, Propagation, PropagationKind};
+use super::{Error, Hook, Host, Options, Plan, Propagation, PropagationKind};
 use crate::seccomp;
 use crate::spec::{LinuxSeccomp, Loaded, Spec, member};
 use crate::types::{NamespaceKind, NamespaceSet};
@@ -47,6 +48,24 @@ pub fn check(loaded: &Loaded, options: &Options, host: &Host) -> Vec<Finding> {
     let mut report = Report::default();
     assemble(loaded, &Facts { options, host }, &mut report);
     report.findings
+}
+
+/// Hooks that a record kept, as `build` would make them.
+pub fn hooks_of(listed: &[oci_spec::runtime::Hook], path: &str) -> Result<Vec<Hook>, Error> {
+    let mut report = Report::default();
+    let made = hooks::list(listed, path, &mut report);
+    report.into_warnings().map(|_| made)
+}
+
+fn cgroup(linux: Option<&Linux>, facts: &Facts<'_>, report: &mut Report) -> CgroupPlan {
+    let Options { id, cgroup_manager, .. } = facts.options;
+    match cgroup::build(linux, id, &facts.host.cgroups, *cgroup_manager) {
+        Ok(plan) => plan,
+        Err(Error { path, problem }) => {
+            report.error(path, problem);
+            CgroupPlan::none(facts.host.cgroups.version)
+        }
+    }
 }
 
 fn assemble(loaded: &Loaded, facts: &Facts<'_>, report: &mut Report) -> Plan {
@@ -95,6 +114,7 @@ fn assemble(loaded: &Loaded, facts: &Facts<'_>, report: &mut Report) -> Plan {
         mount_label: linux.and_then(|linux| linux.mount_label().clone()).filter(|label| !label.is_empty()),
         hostname,
         domainname,
+        cgroup: cgroup(linux, facts, report),
         new_keyring: !facts.options.no_new_keyring,
         process,
         hooks: hooks::build(spec.hooks().as_ref(), report),

@@ -90,6 +90,13 @@ pub struct CgroupPlan {
     pub devices: DevicePlan,
 }
 
+impl CgroupPlan {
+    /// The container stays where keg is.
+    pub fn none(version: CgroupVersion) -> Self {
+        Self { driver: Driver::None, version, directories: Vec::new(), devices: DevicePlan::Unchanged }
+    }
+}
+
 /// The container's cgroup in one hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectoryPlan {

@@ -1,0 +1,102 @@
+//! Where in its list init failed. The same steps name errors and, later, timings.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// The steps of the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Step {
+    Process,
+    Cgroup,
+    Keyring,
+    Namespaces,
+    Ids,
+    Network,
+    Rootfs,
+    Hooks,
+    Names,
+    Proc,
+    Sysctl,
+    Label,
+    Schedule,
+    Cwd,
+    Program,
+    Seccomp,
+    Privileges,
+    Descriptors,
+    Link,
+}
+
+impl Step {
+    /// What is being done in it; empty where the cause says it all.
+    fn doing(self) -> &'static str {
+        match self {
+            Self::Process => "preparing init",
+            Self::Cgroup => "entering the cgroup",
+            Self::Keyring => "making a session keyring",
+            Self::Namespaces => "joining namespaces",
+            Self::Ids => "becoming root of the user namespace (is id 0 mapped?)",
+            Self::Network | Self::Rootfs | Self::Hooks | Self::Label | Self::Program => "",
+            Self::Names => "setting the host and domain name",
+            Self::Proc => "opening a procfs of keg's own",
+            Self::Sysctl => "setting kernel parameters (linux.sysctl)",
+            Self::Schedule => "setting scheduler, io priority and personality",
+            Self::Cwd => "entering the working directory (process.cwd)",
+            Self::Seccomp => "loading the seccomp filter",
+            Self::Privileges => "setting user, groups and capabilities",
+            Self::Descriptors => "closing descriptors",
+            Self::Link => "talking to keg",
+        }
+    }
+}
+
+/// A step, and why it failed.
+#[derive(Debug)]
+pub struct Error {
+    step: Step,
+    cause: Box<dyn StdError>,
+}
+
+impl Error {
+    /// What is asked for cannot be.
+    pub fn refused(step: Step, why: &str) -> Self {
+        Self { step, cause: why.into() }
+    }
+
+    /// keg said something that has no place here.
+    pub fn garbled() -> Self {
+        Self::refused(Step::Link, "a message out of turn")
+    }
+
+    /// The chain of causes on one line, the root cause last.
+    pub fn to_line(&self) -> String {
+        let mut line = self.step.doing().to_owned();
+        let mut cause: Option<&dyn StdError> = Some(&*self.cause);
+        while let Some(error) = cause {
+            if !line.is_empty() {
+                line.push_str(": ");
+            }
+            line.push_str(&error.to_string());
+            cause = error.source();
+        }
+        line
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_line())
+    }
+}
+
+/// Names the step of a failure.
+pub(super) trait At<T> {
+    fn at(self, step: Step) -> Result<T, Error>;
+}
+
+impl<T, E: StdError + 'static> At<T> for Result<T, E> {
+    fn at(self, step: Step) -> Result<T, Error> {
+        self.map_err(|error| Error { step, cause: Box::new(error) })
+    }
+}

@@ -1,0 +1,87 @@
+//! `delete`: what is left of a container, from its record alone.
+
+use std::os::fd::AsFd;
+
+use super::options::DeleteOptions;
+use super::{Place, Result, hook_state};
+use crate::hooks::Status;
+use crate::hooks::{self, Place as HookPlace};
+use crate::plan;
+use crate::state::{Error as StoreError, Locked, Record, Removable, Store};
+use crate::sys::proc::Proc;
+use crate::sys::{self, Errno, process, socket};
+use crate::types::{ProcessRef, Signal};
+use crate::{cgroup, rootfs};
+
+/// How long a killed process may take to end.
+const PATIENCE_MS: i32 = 10_000;
+
+/// Init did not end.
+#[derive(Debug, thiserror::Error)]
+#[error("killing init (pid {0}): it has not ended after {limit} s", limit = PATIENCE_MS / 1000)]
+struct NotEnding(crate::types::Pid);
+
+/// Removes a stopped or merely created container; with `force` any, and none is no error.
+pub fn delete(place: &Place, options: &DeleteOptions) -> Result<()> {
+    let container = match Store::open(&place.root).and_then(|store| store.lock(&options.id)) {
+        Err(StoreError::Unknown(_)) if options.force => return Ok(()),
+        container => container?,
+    };
+    let record = container.record()?;
+    let removable = container.state(&record, &Proc::host()?)?.to_delete(&options.id, options.force)?;
+    if let Removable::Alive(init) = removable {
+        end(&record, init)?;
+    }
+    clean(container, &record)
+}
+
+/// Kills the container's processes and waits until init has ended.
+fn end(record: &Record, init: ProcessRef) -> Result<()> {
+    let pidfd = match process::pidfd(init.pid) {
+        Err(error) if error.errno == Errno::ESRCH => None,
+        pidfd => Some(pidfd?),
+    };
+    if let Some(cgroup) = &record.cgroup {
+        cgroup::kill_all(cgroup, Signal::KILL)?;
+    }
+    let Some(pidfd) = pidfd else { return Ok(()) };
+    kill(&pidfd)?;
+    match socket::wait_readable(&[pidfd.as_fd()], PATIENCE_MS)?[0] {
+        true => Ok(()),
+        false => Err(NotEnding(init.pid).into()),
+    }
+}
+
+fn kill(pidfd: impl AsFd) -> sys::Result<()> {
+    match process::signal(pidfd, Signal::KILL) {
+        Err(error) if error.errno != Errno::ESRCH => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Removes what a container without processes leaves: cgroups, mounts, state; then runs the poststop hooks. A hook that fails is no
+/// reason to keep the rest.
+pub(super) fn clean(container: Locked, record: &Record) -> Result<()> {
+    if let Some(cgroup) = &record.cgroup {
+        // Processes that outlived init, where the pid namespace is shared.
+        cgroup::kill_all(cgroup, Signal::KILL)?;
+        cgroup::remove(cgroup)?;
+    }
+    if !record.own_mounts && !record.rootfs.as_os_str().is_empty() {
+        rootfs::detach(&record.rootfs)?;
+    }
+    container.remove()?;
+    poststop(record)
+}
+
+fn poststop(record: &Record) -> Result<()> {
+    if record.hooks.poststop.is_empty() {
+        return Ok(());
+    }
+    let list = plan::hooks_of(&record.hooks.poststop, "hooks.poststop")?;
+    let document = hook_state(record, Status::Stopped, None)?;
+    let place = HookPlace { kind: "poststop", cwd: &record.bundle, environment: None };
+    // The specification: a failure is logged, the remaining hooks run, and the command succeeds.
+    drop(hooks::run_all(&list, &document, &place));
+    Ok(())
+}

@@ -1,0 +1,368 @@
+//! What `create` and `run` share: from config.json to an init that is set up and waits. Everything made on the way is undone when it
+//! is dropped, so a command that fails leaves the host as it was.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+
+use super::options::CreateOptions;
+use super::{Place, Result, hook_state, probe};
+use crate::hooks::Status;
+use crate::hooks::{self, Place as HookPlace};
+use crate::init::{self, Init};
+use crate::link::{self, FromInit, KegEnd, ToInit};
+use crate::plan::{self, Options, Plan};
+use crate::rootfs::{self, Sources};
+use crate::spec::{self, Loaded};
+use crate::state::{Hooks as KeptHooks, Record, Reservation, Stage, Store, boot_id};
+use crate::sys::fd::{self, Resolve};
+use crate::sys::proc::Proc;
+use crate::sys::process::{self, Child, Ended, Spawn};
+use crate::sys::{self, limits, namespace, socket};
+use crate::types::{NamespaceKind, Pid, ProcessRef, Signal, Timestamp};
+use crate::{cgroup, idmap};
+
+/// The socket on which a created container's init waits for `start`.
+pub(super) const START_SOCKET: &str = "start.sock";
+const CONFIG_LIMIT: usize = 16 << 20;
+
+/// Why a container could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("bundle {0:?}")]
+    Bundle(PathBuf, #[source] sys::Error),
+    #[error("reading {0:?}")]
+    Config(PathBuf, #[source] sys::Error),
+    #[error("the root directory {0:?}")]
+    Rootfs(PathBuf, #[source] sys::Error),
+    #[error("linux.namespaces: {0} namespace {1:?}")]
+    Namespace(NamespaceKind, PathBuf, #[source] sys::Error),
+    #[error("{0}")]
+    Init(String),
+    #[error("container init was OOM-killed (memory limit too low?)")]
+    OomKilled,
+    #[error("container init ended before it was ready: {0}")]
+    Died(String),
+    #[error("setting {0}")]
+    Limit(String, #[source] sys::Error),
+    #[error("writing the pid file {0:?}")]
+    PidFile(PathBuf, #[source] std::io::Error),
+}
+
+/// A container whose init is set up. Dropped before it is kept, it is gone: fields are dropped in their order.
+#[derive(Debug)]
+pub(super) struct Launched {
+    pub(super) init: InitGuard,
+    pub(super) link: KegEnd,
+    cgroups: cgroup::Created,
+    rootfs: Option<AttachedRootfs>,
+    pub(super) record: Record,
+    reservation: Reservation,
+    pub(super) plan: Plan,
+}
+
+/// Init's process; killed when dropped, unless it was released.
+#[derive(Debug)]
+pub(super) struct InitGuard {
+    child: Child,
+    released: bool,
+}
+
+impl InitGuard {
+    fn new(child: Child) -> Self {
+        Self { child, released: false }
+    }
+
+    pub(super) fn pid(&self) -> Pid {
+        self.child.pid
+    }
+
+    pub(super) fn pidfd(&self) -> impl AsFd + '_ {
+        self.child.pidfd.as_fd()
+    }
+
+    fn end(&mut self) -> Option<Ended> {
+        self.released = true;
+        // Either it has ended already, or it ends now; both are what is wanted.
+        process::signal(&self.child.pidfd, Signal::KILL).unwrap_or(());
+        process::wait(&self.child.pidfd).ok()
+    }
+}
+
+impl Drop for InitGuard {
+    fn drop(&mut self) {
+        if !self.released {
+            self.end();
+        }
+    }
+}
+
+/// The root directory's tree in the host's own mount namespace, for a container that has none of its own.
+#[derive(Debug)]
+struct AttachedRootfs(Option<PathBuf>);
+
+impl Drop for AttachedRootfs {
+    fn drop(&mut self) {
+        if let Some(path) = self.0.take() {
+            // Nobody is left to be told; `delete` tries again.
+            rootfs::detach(&path).unwrap_or(());
+        }
+    }
+}
+
+impl Launched {
+    /// Writes the record and the pid file, and keeps all that was made.
+    pub(super) fn keep(
+        mut self,
+        stage: Stage,
+        pid_file: Option<&Path>,
+        answer: ToInit,
+    ) -> Result<(InitGuard, KegEnd, Record, Plan)> {
+        self.record.stage = stage;
+        self.reservation.write(&self.record)?;
+        if let Some(path) = pid_file {
+            write_pid_file(path, self.init.pid()).map_err(|error| Error::PidFile(path.to_owned(), error))?;
+        }
+        self.link.send(answer)?;
+        self.init.released = true;
+        self.cgroups.keep();
+        if let Some(rootfs) = &mut self.rootfs {
+            rootfs.0 = None;
+        }
+        self.reservation.commit();
+        Ok((self.init, self.link, self.record, self.plan))
+    }
+}
+
+/// Reads, plans, reserves, makes. `waits`: init is to wait for `start` on a socket.
+pub(super) fn launch(place: &Place, options: &CreateOptions, waits: bool) -> Result<Launched> {
+    // What the caller left open is not for the container, and not for hooks.
+    fd::cloexec_from(3 + options.preserve_fds)?;
+    let proc = Proc::host()?;
+    let bundle = std::fs::canonicalize(&options.bundle)
+        .map_err(|error| Error::Bundle(options.bundle.clone(), named(error)))?;
+    let json = read_config(&bundle)?;
+    let loaded = spec::load(&json)?;
+    let plan = decide(place, options, &bundle, &loaded, &proc)?;
+    check_rootfs(&plan)?;
+
+    let reservation = Store::open(&place.root)?.reserve(&options.id)?;
+    let mut record = record(&plan, options, &bundle, &loaded, &proc)?;
+    record.cgroup = Some(cgroup::foresee(&plan.cgroup)?);
+    reservation.write(&record)?;
+    reservation.save_config(&json)?;
+    let cgroups = cgroup::create(&plan.cgroup)?;
+    record.cgroup = Some(cgroups.record().clone());
+    let listener = if waits { Some(socket::listen(reservation.dir(), START_SOCKET)?) } else { None };
+    let rootfs = (!rootfs::has_own_mounts(&plan)).then(|| AttachedRootfs(Some(plan.rootfs.clone())));
+    let (init, link) = spawn(&plan, options, &bundle, &cgroups, listener)?;
+    let mut launched = Launched { init, link, cgroups, rootfs, record, reservation, plan };
+    serve(&mut launched, &proc, &bundle)?;
+    Ok(launched)
+}
+
+fn named(error: std::io::Error) -> sys::Error {
+    let errno = error.raw_os_error().map_or(sys::Errno::EIO, sys::Errno::from_raw);
+    sys::Error { call: "realpath()".to_owned(), errno }
+}
+
+fn read_config(bundle: &Path) -> Result<Vec<u8>> {
+    let path = bundle.join("config.json");
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let json =
+        fd::open(fd::cwd(), &path, Resolve::Host, flags, 0).and_then(|file| fd::read_all(file, CONFIG_LIMIT));
+    Ok(json.map_err(|error| Error::Config(path, error))?)
+}
+
+fn decide(
+    place: &Place,
+    options: &CreateOptions,
+    bundle: &Path,
+    loaded: &Loaded,
+    proc: &Proc,
+) -> Result<Plan> {
+    let typed = Options {
+        id: options.id.clone(),
+        bundle: bundle.to_owned(),
+        no_pivot: options.no_pivot,
+        no_new_keyring: options.no_new_keyring,
+        preserve_fds: options.preserve_fds,
+        cgroup_manager: place.cgroup_manager,
+    };
+    Ok(plan::build(loaded, &typed, &probe::host(proc)?)?)
+}
+
+/// Said before anything is made; init opens the directory again in its own mount namespace.
+fn check_rootfs(plan: &Plan) -> Result<()> {
+    fd::open(fd::cwd(), &plan.rootfs, Resolve::Host, OFlag::O_PATH | OFlag::O_DIRECTORY, 0)
+        .map_err(|error| Error::Rootfs(plan.rootfs.clone(), error))?;
+    Ok(())
+}
+
+fn record(
+    plan: &Plan,
+    options: &CreateOptions,
+    bundle: &Path,
+    loaded: &Loaded,
+    proc: &Proc,
+) -> Result<Record> {
+    let own = Pid(std::process::id() as i32);
+    let hooks = loaded.spec.hooks().as_ref();
+    let list = |hooks: Option<&Vec<oci_spec::runtime::Hook>>| hooks.cloned().unwrap_or_default();
+    Ok(Record {
+        id: options.id.clone(),
+        stage: Stage::Creating { runtime: proc.process(own)?.0 },
+        bundle: bundle.to_owned(),
+        rootfs: plan.rootfs.clone(),
+        created: Timestamp::from(std::time::SystemTime::now()).to_string(),
+        owner: sys::credentials::effective_uid().0,
+        oci_version: loaded.spec.version().clone(),
+        annotations: plan.annotations.clone(),
+        boot_id: boot_id(proc)?,
+        runtime_version: env!("CARGO_PKG_VERSION").to_owned(),
+        cgroup: None,
+        own_mounts: rootfs::has_own_mounts(plan),
+        hooks: KeptHooks {
+            poststart: list(hooks.and_then(|hooks| hooks.poststart().as_ref())),
+            poststop: list(hooks.and_then(|hooks| hooks.poststop().as_ref())),
+        },
+    })
+}
+
+/// Makes init (through a stage where one clone is not enough).
+fn spawn(
+    plan: &Plan,
+    options: &CreateOptions,
+    bundle: &Path,
+    cgroups: &cgroup::Created,
+    listener: Option<OwnedFd>,
+) -> Result<(InitGuard, KegEnd)> {
+    let mut joins = Vec::new();
+    for join in &plan.namespaces.join {
+        let file = namespace::open(&join.path, join.kind);
+        let file = file.map_err(|error| Error::Namespace(join.kind, join.path.clone(), error))?;
+        joins.push((join.kind, file));
+    }
+    let (link, init_link) = link::pair()?;
+    let init = Init {
+        id: &options.id,
+        bundle,
+        plan,
+        link: init_link,
+        listener,
+        cgroups: cgroups.placement().tasks().iter().map(fd::duplicate).collect::<sys::Result<_>>()?,
+        joins,
+        sources: sources(plan)?,
+        preserve_fds: options.preserve_fds,
+    };
+    let cgroup = cgroups.placement().into_cgroup();
+    let staged = init::needs_stage(&plan.namespaces);
+    let namespaces = if staged { Default::default() } else { init::cloned(&plan.namespaces) };
+    let how = Spawn { namespaces, cgroup, sibling: false };
+    let child = process::spawn(how, || if staged { init::stage(init) } else { init::main(init) })?;
+    Ok((InitGuard::new(child), link))
+}
+
+/// Sources that keg must open: a user namespace may not reach them.
+fn sources(plan: &Plan) -> Result<Sources> {
+    let user =
+        plan.id_maps.is_some() || plan.namespaces.join.iter().any(|join| join.kind == NamespaceKind::User);
+    Ok(if user { rootfs::open_sources(plan, true)? } else { Sources::new() })
+}
+
+/// The conversation with init until it is ready. Limits are set meanwhile.
+fn serve(launched: &mut Launched, proc: &Proc, bundle: &Path) -> Result<()> {
+    launched.cgroups.apply(&launched.plan.cgroup)?;
+    let mut adjusted = false;
+    loop {
+        let message = match launched.link.receive() {
+            Err(link::Error::Closed) => return Err(died(launched).into()),
+            message => message?,
+        };
+        match message {
+            FromInit::Spawned(pid, pidfd) => {
+                let stage =
+                    std::mem::replace(&mut launched.init, InitGuard::new(Child { pid: Pid(pid), pidfd }));
+                let mut stage = stage;
+                stage.released = true;
+                process::wait(&stage.child.pidfd)?;
+            }
+            FromInit::MapIds => {
+                if let Some(maps) = &launched.plan.id_maps {
+                    let privileged = sys::credentials::effective_uid().0 == 0;
+                    idmap::write(proc, launched.init.pid(), maps, privileged)?;
+                }
+                launched.link.send(ToInit::Proceed)?;
+            }
+            FromInit::RunHooks => {
+                adjust(launched, proc, &mut adjusted)?;
+                run_hooks(launched, bundle)?;
+                launched.link.send(ToInit::Proceed)?;
+            }
+            FromInit::Ready => {
+                adjust(launched, proc, &mut adjusted)?;
+                return limit(launched);
+            }
+            FromInit::Failed(text) => return Err(Error::Init(text).into()),
+            FromInit::Terminal(_) | FromInit::Executing => return Err(link::Error::Garbled.into()),
+        }
+    }
+}
+
+/// Why init is gone without a word.
+fn died(launched: &mut Launched) -> Error {
+    let ended = launched.init.end();
+    match ended {
+        Some(Ended::Killed(9)) if launched.cgroups.was_oom_killed() => Error::OomKilled,
+        Some(Ended::Killed(signal)) => Error::Died(format!("killed by signal {signal}")),
+        Some(Ended::Exited(status)) => Error::Died(format!("exit status {status}")),
+        None => Error::Died("it is not a child of this process any more".to_owned()),
+    }
+}
+
+/// The out-of-memory score: lowering it takes rights that init may not have.
+fn adjust(launched: &Launched, proc: &Proc, done: &mut bool) -> Result<()> {
+    let score = launched.plan.process.as_ref().and_then(|process| process.oom_score_adj);
+    if let (Some(score), false) = (score, *done) {
+        let path = PathBuf::from(format!("{}/oom_score_adj", launched.init.pid()));
+        let written = proc.write(&path, score.to_string().as_bytes());
+        written.map_err(|error| Error::Limit(format!("process.oomScoreAdj to {score}"), error))?;
+        *done = true;
+    }
+    Ok(())
+}
+
+/// Resource limits come last: they would bind init's own set-up.
+fn limit(launched: &Launched) -> Result<()> {
+    let Some(process) = &launched.plan.process else { return Ok(()) };
+    for limit in &process.rlimits {
+        limits::set(launched.init.pid(), limit.resource, limit.soft, limit.hard)
+            .map_err(|error| Error::Limit(format!("process.rlimits: {}", limit.name), error))?;
+    }
+    Ok(())
+}
+
+fn run_hooks(launched: &Launched, bundle: &Path) -> Result<()> {
+    let lists = &launched.plan.hooks;
+    let document = hook_state(&launched.record, Status::Creating, Some(launched.init.pid()))?;
+    for (kind, list) in [("prestart", &lists.prestart), ("createRuntime", &lists.create_runtime)] {
+        hooks::run(list, &document, &HookPlace { kind, cwd: bundle, environment: None })?;
+    }
+    Ok(())
+}
+
+/// The pid in decimal without a newline, there at once or not at all.
+fn write_pid_file(path: &Path, pid: Pid) -> std::io::Result<()> {
+    let name = path.file_name().ok_or(std::io::ErrorKind::InvalidInput)?;
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    let temporary = path.with_file_name(hidden);
+    std::fs::write(&temporary, pid.to_string())?;
+    std::fs::rename(&temporary, path).inspect_err(|_| std::fs::remove_file(&temporary).unwrap_or(()))
+}
+
+/// The process as the record names it.
+pub(super) fn reference(proc: &Proc, pid: Pid) -> Result<ProcessRef> {
+    Ok(proc.process(pid)?.0)
+}

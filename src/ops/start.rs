@@ -1,0 +1,85 @@
+//! `start`: the program of a created container.
+
+use super::launch::START_SOCKET;
+use super::{Place, Result, hook_state};
+use crate::hooks::Status;
+use crate::hooks::{self, Place as HookPlace};
+use crate::link::{self, FromInit, KegEnd, ToInit};
+use crate::plan;
+use crate::state::{Record, Stage, Store};
+use crate::sys::proc::Proc;
+use crate::sys::{self, Errno, process, socket};
+use crate::types::{ContainerId, ProcessRef, Signal};
+
+/// Why the program does not run.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// Init's own words.
+    #[error("{0}")]
+    Init(String),
+    /// It was there a moment ago.
+    #[error("container init ended before it could run its program")]
+    Gone,
+}
+
+/// Lets init go on, and returns once its program runs.
+pub fn start(place: &Place, id: &ContainerId) -> Result<()> {
+    let container = Store::open(&place.root)?.lock(id)?;
+    let mut record = container.record()?;
+    let proc = Proc::host()?;
+    let created = container.state(&record, &proc)?.to_start()?;
+    let link = match socket::connect(container.dir(), START_SOCKET) {
+        Err(error) if matches!(error.errno, Errno::ECONNREFUSED | Errno::ENOENT) => {
+            return Err(Error::Gone.into());
+        }
+        socket => KegEnd::new(socket?),
+    };
+    match link.send(ToInit::Start) {
+        Err(link::Error::Closed) => return Err(Error::Gone.into()),
+        sent => sent?,
+    }
+    await_program(&link)?;
+    record.stage = Stage::Running { init: created.start().init };
+    container.write(&record)?;
+    poststart(&record, created.init)
+}
+
+/// Until init's socket closes by itself, which execve(2) does.
+pub(super) fn await_program(link: &KegEnd) -> Result<()> {
+    let mut executing = false;
+    loop {
+        match link.receive() {
+            Ok(FromInit::Executing) => executing = true,
+            Ok(FromInit::Failed(text)) => return Err(Error::Init(text).into()),
+            Ok(_) => return Err(link::Error::Garbled.into()),
+            Err(link::Error::Closed) if executing => return Ok(()),
+            Err(link::Error::Closed) => return Err(Error::Gone.into()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The poststart hooks; if one fails the container is stopped.
+pub(super) fn poststart(record: &Record, init: ProcessRef) -> Result<()> {
+    if record.hooks.poststart.is_empty() {
+        return Ok(());
+    }
+    let list = plan::hooks_of(&record.hooks.poststart, "hooks.poststart")?;
+    let document = hook_state(record, Status::Running, Some(init.pid))?;
+    let place = HookPlace { kind: "poststart", cwd: &record.bundle, environment: None };
+    let Err(error) = hooks::run(&list, &document, &place) else { return Ok(()) };
+    stop(init)?;
+    Err(error.into())
+}
+
+/// Kills a process that may have ended already.
+fn stop(init: ProcessRef) -> sys::Result<()> {
+    let pidfd = match process::pidfd(init.pid) {
+        Err(error) if error.errno == Errno::ESRCH => return Ok(()),
+        pidfd => pidfd?,
+    };
+    match process::signal(pidfd, Signal::KILL) {
+        Err(error) if error.errno != Errno::ESRCH => Err(error),
+        _ => Ok(()),
+    }
+}

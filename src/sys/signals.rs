@@ -1,0 +1,71 @@
+//! Signals as things to read: a foreground command passes on what it gets.
+
+use std::os::fd::AsFd;
+
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal as NixSignal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use super::error::{Named, Result};
+use super::process;
+use super::socket::wait_readable;
+use crate::types::Signal;
+
+/// Holds back every signal that can be held back, and delivers them to another process.
+#[derive(Debug)]
+pub struct Forwarder {
+    signals: SignalFd,
+    before: SigSet,
+}
+
+impl Forwarder {
+    /// Blocks all signals of this process, but for those that a fault raises.
+    pub fn new() -> Result<Self> {
+        let mut all = SigSet::all();
+        for fault in [NixSignal::SIGSEGV, NixSignal::SIGBUS, NixSignal::SIGILL, NixSignal::SIGFPE] {
+            all.remove(fault);
+        }
+        let mut before = SigSet::empty();
+        nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), Some(&mut before))
+            .named(|| "sigprocmask()".to_owned())?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let signals = SignalFd::with_flags(&all, flags).named(|| "signalfd()".to_owned())?;
+        Ok(Self { signals, before })
+    }
+
+    /// Passes signals on to `pidfd` until it has ended. SIGCHLD reaps orphans that came to us; SIGURG is nobody's.
+    pub fn forward_until_ended(&self, pidfd: impl AsFd) -> Result<()> {
+        loop {
+            let ready = wait_readable(&[pidfd.as_fd(), self.signals.as_fd()], -1)?;
+            if ready[0] {
+                return Ok(());
+            }
+            while let Some(info) = self.signals.read_signal().named(|| "read(signalfd)".to_owned())? {
+                let Some(signal) = Signal::from_number(info.ssi_signo as i32) else { continue };
+                if signal == Signal::CHLD || signal == Signal::URG {
+                    continue;
+                }
+                match process::signal(&pidfd, signal) {
+                    Err(error) if error.errno != nix::errno::Errno::ESRCH => return Err(error),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Forwarder {
+    fn drop(&mut self) {
+        // What was held back and not passed on comes now; nothing can be done if the old mask cannot be set.
+        self.before.thread_set_mask().unwrap_or(());
+    }
+}
+
+/// Signals as a new program expects them: none held back, and SIGPIPE, which Rust ignores, at its default.
+pub fn reset() -> Result<()> {
+    SigSet::empty().thread_set_mask().named(|| "sigprocmask()".to_owned())?;
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the default disposition runs no code of ours.
+    unsafe { nix::sys::signal::sigaction(NixSignal::SIGPIPE, &default) }
+        .map(drop)
+        .named(|| "sigaction(SIGPIPE, SIG_DFL)".to_owned())
+}
