@@ -106,6 +106,14 @@ fn wrong_use_is_one_line_that_says_what_is_wrong() {
         ("kill a FROB", "unknown signal \"FROB\""),
         ("kill a -9", "unknown signal \"-9\""),
         ("kill a 9 b", "unexpected argument 'b' found"),
+        ("create", "the following required arguments were not provided: <ID>"),
+        ("create --bundle", "flag needs an argument: -bundle"),
+        ("create --bundle= c", "a value is required for '--bundle <DIR>'"),
+        ("create --preserve-fds many c", "invalid digit found in string"),
+        ("create --preserve-fds=-1 c", "invalid value '-1' for '--preserve-fds <N>'"),
+        ("create --detach c", "flag provided but not defined: -detach"),
+        ("run c ./d", "unexpected argument './d' found"),
+        ("delete --all c", "flag provided but not defined: -all"),
     ] {
         let said = failure(&keg(temp.path(), line));
         assert!(said.contains(text), "{line:?}: {said:?}");
@@ -200,9 +208,10 @@ fn list_is_a_table_in_the_order_of_names() {
 #[test]
 fn what_is_not_there_or_does_not_run_is_said_in_the_words_that_callers_know() {
     let temp = tempdir().unwrap();
-    for line in ["state nosuch", "kill nosuch", "kill nosuch 9"] {
+    for line in ["state nosuch", "kill nosuch", "kill nosuch 9", "start nosuch", "delete nosuch"] {
         assert_eq!(failure(&keg(temp.path(), line)), "container does not exist: nosuch", "{line}");
     }
+    assert_eq!(success(&keg(temp.path(), "delete --force nosuch")), "");
     assert!(!temp.path().join("keg").exists(), "looking makes nothing");
     stopped_container(temp.path(), "c");
     assert_eq!(failure(&keg(temp.path(), "kill c")), "container not running");
@@ -210,6 +219,17 @@ fn what_is_not_there_or_does_not_run_is_said_in_the_words_that_callers_know() {
         assert_eq!(success(&keg(temp.path(), all)), "", "{all}");
     }
     assert_eq!(failure(&keg(temp.path(), "kill --all nosuch")), "container does not exist: nosuch");
+    assert_eq!(failure(&keg(temp.path(), "start c")), "cannot start a container that has stopped");
+}
+
+#[test]
+fn a_bundle_without_a_configuration_leaves_nothing_behind() {
+    let temp = tempdir().unwrap();
+    for line in ["create c", "run --bundle . c", "run -b nowhere -d c"] {
+        let said = failure(&keg(temp.path(), line));
+        assert!(said.ends_with("no such file or directory"), "{line}: {said}");
+        assert_eq!(success(&keg(temp.path(), "list -q")), "");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use clap::builder::{PathBufValueParser, TypedValueParser};
 
 use super::commands::{Command, Typed};
 use super::flags::parse_bool;
-use crate::ops::options::{KillOptions, SpecOptions};
+use crate::ops::options::{CreateOptions, DeleteOptions, KillOptions, RunOptions, SpecOptions};
 use crate::types::{CgroupManager, ContainerId, Signal};
 
 /// Flags that stand before the command.
@@ -62,17 +62,70 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rootless(pub Option<bool>);
 
-/// A command that takes a container's name and nothing else.
+/// `create`, and what `run` shares with it.
 #[derive(Debug, clap::Args)]
-pub struct StateArgs {
+pub struct CreateArgs {
+    /// The directory that holds config.json and the root file system
+    #[arg(long, short, value_name = "DIR", value_parser = absolute(), default_value = ".")]
+    bundle: PathBuf,
+    /// A file for the process id of the container's first process
+    #[arg(long, value_name = "FILE")]
+    pid_file: Option<PathBuf>,
+    /// A socket that is sent the container's terminal
+    #[arg(long, value_name = "SOCKET")]
+    console_socket: Option<PathBuf>,
+    /// A socket that is sent a pidfd of the container's first process
+    #[arg(long, value_name = "SOCKET")]
+    pidfd_socket: Option<PathBuf>,
+    /// Move the root over / instead of pivoting to it, where the root is on a ramdisk
+    #[arg(long)]
+    no_pivot: bool,
+    /// Leave the container in the caller's session keyring
+    #[arg(long)]
+    no_new_keyring: bool,
+    /// Pass so many further file descriptors to the container
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    preserve_fds: u32,
     /// The container's name
     #[arg(value_parser = ContainerId::parse)]
     id: ContainerId,
 }
 
-impl Typed for StateArgs {
+impl CreateArgs {
+    fn options(self) -> CreateOptions {
+        CreateOptions {
+            id: self.id,
+            bundle: self.bundle,
+            pid_file: self.pid_file,
+            console_socket: self.console_socket,
+            pidfd_socket: self.pidfd_socket,
+            no_pivot: self.no_pivot,
+            no_new_keyring: self.no_new_keyring,
+            preserve_fds: self.preserve_fds,
+        }
+    }
+}
+
+impl Typed for CreateArgs {
     fn meant(self) -> Command {
-        Command::State(self.id)
+        Command::Create(self.options())
+    }
+}
+
+/// `delete`
+#[derive(Debug, clap::Args)]
+pub struct DeleteArgs {
+    /// Kill the container if it runs; succeed if there is none
+    #[arg(long, short)]
+    force: bool,
+    /// The container's name
+    #[arg(value_parser = ContainerId::parse)]
+    id: ContainerId,
+}
+
+impl Typed for DeleteArgs {
+    fn meant(self) -> Command {
+        Command::Delete(DeleteOptions { id: self.id, force: self.force })
     }
 }
 
@@ -124,6 +177,33 @@ impl Typed for ListArgs {
     }
 }
 
+/// `run`
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    create: CreateArgs,
+    /// Return as soon as the program runs
+    #[arg(long, short)]
+    detach: bool,
+    /// Keep the container's state when it has ended
+    #[arg(long)]
+    keep: bool,
+    /// Do not adopt processes whose parents in the container have ended
+    #[arg(long)]
+    no_subreaper: bool,
+}
+
+impl Typed for RunArgs {
+    fn meant(self) -> Command {
+        Command::Run(RunOptions {
+            create: self.create.options(),
+            detach: self.detach,
+            keep: self.keep,
+            no_subreaper: self.no_subreaper,
+        })
+    }
+}
+
 /// `spec`
 #[derive(Debug, clap::Args)]
 pub struct SpecArgs {
@@ -138,6 +218,34 @@ pub struct SpecArgs {
 impl Typed for SpecArgs {
     fn meant(self) -> Command {
         Command::Spec(SpecOptions { bundle: self.bundle, rootless: self.rootless })
+    }
+}
+
+/// `start`
+#[derive(Debug, clap::Args)]
+pub struct StartArgs {
+    /// The container's name
+    #[arg(value_parser = ContainerId::parse)]
+    id: ContainerId,
+}
+
+impl Typed for StartArgs {
+    fn meant(self) -> Command {
+        Command::Start(self.id)
+    }
+}
+
+/// `state`
+#[derive(Debug, clap::Args)]
+pub struct StateArgs {
+    /// The container's name
+    #[arg(value_parser = ContainerId::parse)]
+    id: ContainerId,
+}
+
+impl Typed for StateArgs {
+    fn meant(self) -> Command {
+        Command::State(self.id)
     }
 }
 

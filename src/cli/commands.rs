@@ -3,29 +3,43 @@
 
 use std::ffi::OsString;
 
-use super::args::{Globals, KillArgs, ListArgs, ListFormat, SpecArgs, StateArgs};
+use super::args::{
+    CreateArgs, DeleteArgs, Globals, KillArgs, ListArgs, ListFormat, RunArgs, SpecArgs, StartArgs, StateArgs,
+};
 use super::flags::{self, Order, Words};
 use crate::ops::SPEC_VERSION;
-use crate::ops::options::{KillOptions, SpecOptions};
+use crate::ops::options::{CreateOptions, DeleteOptions, KillOptions, RunOptions, SpecOptions};
 use crate::types::ContainerId;
 
 /// A command with all that was typed for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
+    /// `create`
+    Create(CreateOptions),
+    /// `delete`
+    Delete(DeleteOptions),
     /// `kill`
     Kill(KillOptions),
     /// `list`
     List(ListFormat),
+    /// `run`
+    Run(RunOptions),
     /// `spec`
     Spec(SpecOptions),
+    /// `start`
+    Start(ContainerId),
     /// `state`
     State(ContainerId),
 }
 
-const COMMANDS: [Entry; 4] = [
+const COMMANDS: [Entry; 8] = [
+    Entry::new::<CreateArgs>("create", "make a container, whose program then waits for start"),
+    Entry::new::<DeleteArgs>("delete", "remove what is left of a container"),
     Entry::new::<KillArgs>("kill", "send a signal to a container").flags_first(),
     Entry::new::<ListArgs>("list", "list the containers"),
+    Entry::new::<RunArgs>("run", "make a container, start it, and remove it when it has ended"),
     Entry::new::<SpecArgs>("spec", "write a config.json to start from"),
+    Entry::new::<StartArgs>("start", "start the program of a created container"),
     Entry::new::<StateArgs>("state", "show the state of a container"),
 ];
 

@@ -23,6 +23,8 @@ pub enum Exit {
     Success,
     /// keg could not do what was asked.
     Failure,
+    /// The container's program ended with this status, which becomes keg's own.
+    Program(u8),
 }
 
 impl From<Exit> for std::process::ExitCode {
@@ -30,6 +32,7 @@ impl From<Exit> for std::process::ExitCode {
         match exit {
             Exit::Success => Self::SUCCESS,
             Exit::Failure => Self::FAILURE,
+            Exit::Program(status) => Self::from(status),
         }
     }
 }
@@ -42,20 +45,17 @@ pub fn run(words: &[OsString]) -> Exit {
     };
     let report = Report::new(&globals);
     if globals.version {
-        return shown(&report, &commands::version());
+        return show(&report, &commands::version());
     }
     let command = match commands::parse(&rest) {
         Ok(Request::Perform(command)) => command,
-        Ok(Request::Show(text)) => return shown(&report, &text),
+        Ok(Request::Show(text)) => return show(&report, &text),
         Err(error) => return report.failure(&error),
     };
     let place = place(globals);
     let outcome = perform(&place, &command);
     report.notes(&place.notes.borrow());
-    match outcome {
-        Ok(text) => shown(&report, &text),
-        Err(error) => report.failure(&*error),
-    }
+    outcome.unwrap_or_else(|error| report.failure(&*error))
 }
 
 fn place(globals: Globals) -> Place {
@@ -69,18 +69,21 @@ fn place(globals: Globals) -> Place {
     }
 }
 
-/// Performs the command. What it has to say is for stdout.
-fn perform(place: &Place, command: &Command) -> ops::Result<String> {
-    let silent = |()| String::new();
+fn perform(place: &Place, command: &Command) -> ops::Result<Exit> {
     match command {
-        Command::Kill(options) => ops::kill::kill(place, options).map(silent),
-        Command::List(format) => output::list(&ops::list::list(place)?, *format),
-        Command::Spec(options) => ops::spec::spec(options).map(silent),
-        Command::State(id) => output::state(&ops::state::state(place, id)?),
+        Command::Create(options) => ops::create::create(place, options)?,
+        Command::Delete(options) => ops::delete::delete(place, options)?,
+        Command::Kill(options) => ops::kill::kill(place, options)?,
+        Command::List(format) => output::write(&output::list(&ops::list::list(place)?, *format)?)?,
+        Command::Run(options) => return Ok(Exit::Program(ops::run::run(place, options)? as u8)),
+        Command::Spec(options) => ops::spec::spec(options)?,
+        Command::Start(id) => ops::start::start(place, id)?,
+        Command::State(id) => output::write(&output::state(&ops::state::state(place, id)?)?)?,
     }
+    Ok(Exit::Success)
 }
 
-fn shown(report: &Report, text: &str) -> Exit {
+fn show(report: &Report, text: &str) -> Exit {
     match output::write(text) {
         Ok(()) => Exit::Success,
         Err(error) => report.failure(&error),
