@@ -47,6 +47,9 @@ pub fn run(words: &[OsString]) -> Exit {
     if globals.version {
         return show(&report, &commands::version());
     }
+    if let Err(error) = ops::seal::ensure() {
+        return report.failure(&*error);
+    }
     let command = match commands::parse(&rest) {
         Ok(Request::Perform(command)) => command,
         Ok(Request::Show(text)) => return show(&report, &text),

@@ -18,6 +18,7 @@ pub(super) fn mount(entry: &Mount, target: impl AsFd, cgroup: &CgroupPlan) -> sy
         return mount::attach(bind(&only.path(), entry)?, target, Path::new(""));
     }
     let context = FsContext::open("tmpfs")?;
+    context.set("source", Some(b"cgroup"))?;
     context.set("mode", Some(b"755"))?;
     let tmpfs = context.mount(libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC)?;
     for directory in &cgroup.directories {

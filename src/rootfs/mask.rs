@@ -74,6 +74,7 @@ impl Covers {
             return mount::clone_tree(attached, Path::new(""), false, false);
         }
         let context = FsContext::open("tmpfs")?;
+        context.set("source", Some(b"tmpfs"))?;
         context.set("ro", None)?;
         context.set("nr_inodes", Some(b"2"))?;
         context.set("mode", Some(b"755"))?;
