@@ -1,7 +1,8 @@
 //! keg's own profile, for the config.json that `keg unpack` writes. It is a list of what programs in
 //! a container need; what is left out changes the host or namespaces (mount, setns, bpf, kexec,
 //! modules, clocks), is not namespaced (keyrings), or is old or wide enough to be mostly attack
-//! surface (userfaultfd, io_uring, perf events, AF_ALG). It does not depend on capabilities.
+//! surface (userfaultfd, io_uring, perf events, AF_ALG). It does not depend on capabilities. Calls of
+//! i386 programs through socketcall are let through: what family they name is out of a filter's sight.
 
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{

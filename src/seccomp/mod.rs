@@ -10,6 +10,7 @@ mod default;
 mod error;
 mod names;
 mod rules;
+mod support;
 
 use std::path::PathBuf;
 
@@ -21,6 +22,7 @@ use names::Abi;
 
 pub use default::default_profile;
 pub use error::{Error, Reason};
+pub use support::{ACTIONS, ARCHITECTURES, FLAGS, OPERATORS};
 
 /// The kernel's limit on the length of a filter (BPF_MAXINSNS).
 const MAX_INSTRUCTIONS: usize = 4096;
@@ -90,13 +92,13 @@ impl Program {
     pub fn load_flags(&self) -> u32 {
         let listener = self.notifies.is_some();
         let bits = [
-            (self.flags.tsync, 1 << 0),
-            (self.flags.log, 1 << 1),
-            (self.flags.spec_allow, 1 << 2),
-            (listener, 1 << 3),
+            (self.flags.tsync, support::FLAG_TSYNC),
+            (self.flags.log, support::FLAG_LOG),
+            (self.flags.spec_allow, support::FLAG_SPEC_ALLOW),
+            (listener, support::FLAG_NEW_LISTENER),
             // With a listener the result is an fd, so a thread that cannot follow must be an errno.
-            (self.flags.tsync && listener, 1 << 4),
-            (self.flags.wait_killable_recv, 1 << 5),
+            (self.flags.tsync && listener, support::FLAG_TSYNC_ESRCH),
+            (self.flags.wait_killable_recv, support::FLAG_WAIT_KILLABLE_RECV),
         ];
         bits.iter().filter(|(set, _)| *set).map(|(_, bit)| bit).sum()
     }
