@@ -192,6 +192,33 @@ fn a_profile_without_i386_kills_calls_through_its_gate() {
     assert_eq!(probe.run(&program.instructions, &getuid), [uid, None]);
 }
 
+/// What `keg features` claims: each of it is loaded, and the kernel takes it.
+#[test]
+fn everything_that_is_supported_compiles_and_loads() {
+    let Some(probe) = Probe::build() else { return };
+    let getuid = [Call { gate: 64, number: 102, args: [0; 6] }];
+    for (action, value) in keg::seccomp::ACTIONS {
+        assert!(keg::sys::seccomp::action_available(value), "{action}");
+        assert_eq!(action.as_u32(Some(0)), value, "{action}");
+    }
+    for op in keg::seccomp::OPERATORS {
+        let args = json!([{"index": 0, "value": 7, "op": op}]);
+        let syscalls = json!([{"names": ["kill"], "action": "SCMP_ACT_ERRNO", "args": args}]);
+        let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": syscalls});
+        let program = compile(&profiles::parse(profile), Arch::NATIVE).unwrap();
+        assert_eq!(probe.run(&program.instructions, &getuid), probe.run(&[], &getuid));
+    }
+    for (flag, bits) in keg::seccomp::FLAGS {
+        assert!(keg::sys::seccomp::flags_available(bits), "{flag}");
+        let syscalls = json!([{"names": ["kill"], "action": "SCMP_ACT_NOTIFY"}]);
+        let profile = json!({
+            "defaultAction": "SCMP_ACT_ALLOW", "flags": [flag], "syscalls": syscalls, "listenerPath": "/run/agent",
+        });
+        let program = compile(&profiles::parse(profile), Arch::NATIVE).unwrap();
+        assert_eq!(program.load_flags() & bits, bits, "{flag}");
+    }
+}
+
 #[test]
 fn engines_default_profiles_load() {
     let Some(probe) = Probe::build() else { return };

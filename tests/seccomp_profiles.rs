@@ -120,6 +120,39 @@ fn flags_and_the_listener_arrive() {
     );
 }
 
+/// Every call of x86_64 with an answer of its own, for one argument of its own: the program is much
+/// longer than a conditional jump reaches.
+#[test]
+fn long_programs_lead_to_the_right_answers() {
+    let table = include_str!("../src/seccomp/tables/syscalls.tsv");
+    let lines = table.lines().filter(|line| !line.starts_with('#'));
+    let numbers: Vec<(&str, u32)> = lines
+        .filter_map(|line| {
+            let mut columns = line.split('\t');
+            Some((columns.next()?, columns.next()?.parse().ok()?))
+        })
+        .collect();
+    let rules: Vec<Value> = numbers
+        .iter()
+        .map(|(name, number)| {
+            let arg = json!({"index": number % 6, "value": u64::from(*number) << 20, "op": "SCMP_CMP_EQ"});
+            json!({"names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": 1000 + number, "args": [arg]})
+        })
+        .collect();
+    let profile = parse(json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}));
+    let program = compile(&profile, Arch::X86_64).unwrap();
+    assert!(program.instructions.len() > 2000);
+    for (name, number) in &numbers {
+        for value in [u64::from(*number) << 20, u64::from(*number) << 20 | 1, u64::MAX] {
+            let mut args = [0; 6];
+            args[*number as usize % 6] = value;
+            let call = Call { number: *number, arch: 0xc000_003e, args };
+            let expected = model::outcome(&profile, name, &args, 64);
+            assert_eq!(run(&program.instructions, &call).0, expected, "{name} {value:#x}");
+        }
+    }
+}
+
 /// Values that are often equal to one another, near one another, or wide.
 fn value() -> impl Strategy<Value = u64> {
     prop_oneof![0_u64..4, 0xffff_fffe_u64..0x1_0000_0002, Just(u64::MAX), any::<u64>()]
