@@ -43,7 +43,7 @@ pub fn member(parent: &str, key: &str) -> String {
 }
 
 fn push_key(path: &mut String, key: &str) {
-    let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-/".contains(&b));
+    let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
     match plain {
         true if path.is_empty() => path.push_str(key),
         true => {

@@ -224,7 +224,8 @@ impl<'a> MountOptions<'a> {
                 self.supers.push((name, on));
             }
             Iversion(on) => self.iversion = on,
-            Bind(recursive) => self.bind = Some(recursive),
+            // Callers write both, in any order, and mean the recursive one.
+            Bind(recursive) => self.bind = Some(recursive || self.bind == Some(true)),
             Remount => self.remount = true,
             Propagate(kind, recursive) => self.propagation = Some(Propagation { kind, recursive }),
             Idmap(recursive) => self.idmap = Some(recursive),

@@ -50,7 +50,7 @@ pub(super) fn build(
     }
     let umask = listed.user().umask().unwrap_or(0o022);
     if umask > 0o777 {
-        report.error(at("user.umask"), format!("{umask:#o} is more than 0777"));
+        report.error(spec::member(&at("user"), "umask"), format!("{umask:04o} is more than 0777"));
     }
     let (uid, gid, groups) = identity(listed, around, facts, report);
     Process {

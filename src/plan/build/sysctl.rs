@@ -40,7 +40,7 @@ pub(super) fn build(
             _ if !is_plain(&file) => Some("no name of a kernel parameter".to_owned()),
             (_, None) => Some("not allowed: no namespace keeps it apart from the host's".to_owned()),
             (_, Some(kind)) if !own.contains(kind) => {
-                Some(format!("not allowed without a {kind} namespace of the container's own"))
+                Some(format!("not allowed without a namespace of the container's own: {kind}"))
             }
             ("kernel/hostname", _) if hostname.is_some() => Some("conflicts with hostname".to_owned()),
             ("kernel/domainname", _) if domainname.is_some() => Some("conflicts with domainname".to_owned()),
