@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod bad_input;
+mod cgroup_lifetime;
+mod cgroup_limits;
 mod cgroups;
 mod command_line;
 mod descriptors;

@@ -23,10 +23,37 @@ impl Kind {
 
 const OWN_WORDS: &str = "its errors have other words than those that runc's callers match";
 
+const FROZEN: &str = "does not thaw, so that nobody dies";
+
+const KEEPS_PARENTS: &str = "leaves the directories above the cgroup";
+
+const REMOVES_ALL: &str = "removes every cgroup that it used";
+
 const NO_TIME: &str = "time namespaces are not supported, or fail on this kernel";
 
 /// Tests that a peer of the versions in Debian 12 (runc 1.1.5, crun 1.8.1) fails, and why.
 pub const DEVIATIONS: &[(Kind, &str, &str)] = &[
+    (Kind::Crun, "cgroup_limits::a_cpu_that_is_not_there_is_an_error", "leaves the cgroup"),
+    (Kind::Crun, "cgroup_limits::block_io", "knows the file of the CFQ scheduler only"),
+    (Kind::Crun, "cgroup_limits::no_process_limit", "writes -1, which the kernel refuses"),
+    (
+        Kind::Crun,
+        "cgroup_limits::without_any_rule_the_usual_devices_work_and_others_do_not",
+        "an empty list allows everything",
+    ),
+    (Kind::Crun, "cgroup_lifetime::a_cgroup_that_was_there_stays", REMOVES_ALL),
+    (Kind::Runc, "cgroup_lifetime::a_cgroup_that_was_there_stays", REMOVES_ALL),
+    (Kind::Crun, "cgroup_lifetime::a_cgroup_with_processes_is_refused_and_left_alone", "shares it"),
+    (Kind::Runc, "cgroup_lifetime::a_cgroup_with_processes_is_refused_and_left_alone", "only warns"),
+    (Kind::Crun, "cgroup_lifetime::a_failed_create_removes_what_it_made_and_nothing_else", KEEPS_PARENTS),
+    (Kind::Runc, "cgroup_lifetime::a_failed_create_removes_what_it_made_and_nothing_else", KEEPS_PARENTS),
+    (Kind::Crun, "cgroup_lifetime::a_frozen_cgroup_is_refused_and_so_is_a_place_in_one", "hangs"),
+    (Kind::Runc, "cgroup_lifetime::a_frozen_cgroup_is_refused_and_so_is_a_place_in_one", "hangs"),
+    (Kind::Crun, "cgroup_lifetime::a_relative_path_starts_at_the_callers_cgroup", "starts at the root"),
+    (Kind::Crun, "cgroup_lifetime::delete_force_ends_a_container_that_is_frozen_in_parts", FROZEN),
+    (Kind::Runc, "cgroup_lifetime::delete_force_ends_a_container_that_is_frozen_in_parts", FROZEN),
+    (Kind::Crun, "cgroup_lifetime::parents_that_were_made_are_removed_with_the_container", KEEPS_PARENTS),
+    (Kind::Runc, "cgroup_lifetime::parents_that_were_made_are_removed_with_the_container", KEEPS_PARENTS),
     (Kind::Crun, "command_line::every_command_has_help", "knows --help but not -h"),
     (Kind::Crun, "command_line::a_pid_file_that_cannot_be_written_fails_create", OWN_WORDS),
     (

@@ -1,0 +1,311 @@
+//! Where a container's processes are, that they are never elsewhere, and what is left of it all afterwards.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use harness::host::hierarchies;
+use harness::{Runtime, alive, wait_until, with_runtime};
+
+/// The directory of a cgroup in each hierarchy.
+fn directories(cgroup: &str) -> Vec<PathBuf> {
+    hierarchies().into_iter().map(|mount| mount.join(cgroup.trim_start_matches('/'))).collect()
+}
+
+/// The directories of a cgroup, made by the test.
+fn make(cgroup: &str) -> Vec<PathBuf> {
+    let directories = directories(cgroup);
+    directories.iter().for_each(|directory| fs::create_dir_all(directory).unwrap());
+    directories
+}
+
+/// `/proc/PID/cgroup` without the hierarchies that are not mounted here: number, name and path.
+fn cgroups_of(pid: i32) -> Vec<(String, String)> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let lines = text.lines().map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1).map(str::to_owned);
+        (fields.next().unwrap(), fields.next().unwrap())
+    });
+    let mounts: Vec<_> = hierarchies();
+    let mounted = |name: &str| {
+        let directory = match name.strip_prefix("name=").unwrap_or(name) {
+            "" => "unified",
+            name => name,
+        };
+        mounts.iter().any(|mount| mount.ends_with(directory) || name.is_empty() && mount.ends_with("cgroup"))
+    };
+    lines.filter(|(name, _)| mounted(name)).collect()
+}
+
+#[test]
+fn every_hierarchy_has_the_process_in_its_own_cgroup() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        bundle.args(&["/bin/sleep", "100"]);
+        rt.create(&bundle, "c").silent();
+        let cgroups = cgroups_of(rt.pid("c"));
+        assert_eq!(cgroups.len(), hierarchies().len());
+        for (name, path) in cgroups {
+            assert_eq!(path, bundle.cgroup(), "{name}");
+        }
+    });
+}
+
+#[test]
+fn a_relative_path_starts_at_the_callers_cgroup() {
+    with_runtime(|rt| {
+        if hierarchies().len() < 2 {
+            return; // In version 2 it starts elsewhere, as the caller's own cgroup has processes.
+        }
+        let bundle = rt.bundle();
+        let path = format!("keg-test-{}", rt.unique());
+        bundle.args(&["/bin/sleep", "100"]).edit(|c| c["linux"]["cgroupsPath"] = path.clone().into());
+        rt.create(&bundle, "c").ok();
+        let own = cgroups_of(std::process::id() as i32);
+        let inside = cgroups_of(rt.pid("c"));
+        rt.command(&["delete", "--force", "c"]).run().ok();
+        for ((name, path_in), (_, own)) in inside.into_iter().zip(own) {
+            assert_eq!(path_in, format!("{}/{path}", own.trim_end_matches('/')), "{name}");
+        }
+    });
+}
+
+#[test]
+fn without_a_path_the_cgroup_has_the_containers_name() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        let id = format!("keg-test-{}", rt.unique());
+        bundle.args(&["/bin/sleep", "100"]).edit(|c| {
+            c["linux"].as_object_mut().unwrap().remove("cgroupsPath");
+        });
+        rt.create(&bundle, &id).ok();
+        let pid = rt.pid(&id);
+        for (name, path) in cgroups_of(pid) {
+            assert!(path.ends_with(&format!("/{id}")), "{name}: {path}");
+        }
+        rt.command(&["delete", "--force", &id]).run().ok();
+        assert!(!alive(pid));
+    });
+}
+
+#[test]
+fn parents_that_were_made_are_removed_with_the_container() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        let path = format!("{}/a/b/c", rt.cgroup_prefix());
+        bundle.edit(|c| c["linux"]["cgroupsPath"] = path.into());
+        rt.run(&bundle, "c").ok();
+        for directory in directories(&format!("{}/a", rt.cgroup_prefix())) {
+            assert!(!directory.exists(), "{directory:?}");
+        }
+    });
+}
+
+#[test]
+fn a_cgroup_that_was_there_stays() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        let there = make(&bundle.cgroup());
+        bundle.args(&["/bin/sleep", "100"]);
+        rt.create(&bundle, "c").ok();
+        assert_eq!(cgroups_of(rt.pid("c"))[0].1, bundle.cgroup());
+        rt.command(&["delete", "--force", "c"]).run().ok();
+        for directory in there {
+            assert!(directory.exists(), "{directory:?}");
+            fs::remove_dir(directory).unwrap();
+        }
+    });
+}
+
+#[test]
+fn what_the_container_made_inside_is_removed() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        bundle.args(&["/bin/sleep", "100"]);
+        rt.create(&bundle, "c").ok();
+        rt.start("c").ok();
+        make(&format!("{}/inner/most", bundle.cgroup()));
+        make(&format!("{}/other", bundle.cgroup()));
+        rt.command(&["delete", "--force", "c"]).run().ok();
+        assert!(directories(&bundle.cgroup()).iter().all(|directory| !directory.exists()));
+    });
+}
+
+#[test]
+fn a_cgroup_with_processes_is_refused_and_left_alone() {
+    with_runtime(|rt| {
+        let (one, two) = (rt.bundle(), rt.bundle());
+        one.args(&["/bin/sleep", "100"]);
+        rt.create(&one, "one").ok();
+        two.edit(|c| c["linux"]["cgroupsPath"] = one.cgroup().into());
+        rt.create(&two, "two").fails_with("container's cgroup is not empty");
+        rt.assert_gone("two");
+        assert_eq!(rt.status("one"), "created");
+        assert_eq!(cgroups_of(rt.pid("one"))[0].1, one.cgroup());
+    });
+}
+
+/// Freezes a cgroup that the test made; false where there is no freezer.
+fn freeze(cgroup: &str, frozen: bool) {
+    for directory in directories(cgroup) {
+        let (v1, v2) = (directory.join("freezer.state"), directory.join("cgroup.freeze"));
+        if v1.exists() {
+            fs::write(v1, if frozen { "FROZEN" } else { "THAWED" }).unwrap();
+        } else if v2.exists() && hierarchies().len() == 1 {
+            fs::write(v2, if frozen { "1" } else { "0" }).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_frozen_cgroup_is_refused_and_so_is_a_place_in_one() {
+    with_runtime(|rt| {
+        for below in ["", "/below"] {
+            let bundle = rt.bundle();
+            let frozen = format!("{}/frozen", rt.cgroup_prefix());
+            let there = make(&frozen);
+            freeze(&frozen, true);
+            bundle.edit(|c| c["linux"]["cgroupsPath"] = format!("{frozen}{below}").into());
+            rt.create(&bundle, "c").fails_with("container's cgroup unexpectedly frozen");
+            rt.assert_gone("c");
+            freeze(&frozen, false);
+            there.iter().for_each(|directory| fs::remove_dir(directory).unwrap());
+        }
+    });
+}
+
+#[test]
+fn delete_force_ends_a_container_that_is_frozen_in_parts() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        bundle.shell("sleep 100 & exec sleep 100");
+        rt.create(&bundle, "c").ok();
+        rt.start("c").ok();
+        let pid = rt.pid("c");
+        let children = PathBuf::from(format!("/proc/{pid}/task/{pid}/children"));
+        let child = || fs::read_to_string(&children).unwrap().trim().to_owned();
+        wait_until("the child is there", Duration::from_secs(5), || !child().is_empty());
+        let nested = format!("{}/nested", bundle.cgroup());
+        for directory in make(&nested).iter().filter(|directory| directory.join("freezer.state").exists()) {
+            fs::write(directory.join("cgroup.procs"), child()).unwrap();
+        }
+        freeze(&nested, true);
+        freeze(&bundle.cgroup(), true);
+        rt.command(&["delete", "--force", "c"]).run().ok();
+        assert!(!alive(pid));
+    });
+}
+
+#[test]
+fn delete_force_ends_what_outlived_init() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        bundle.without_namespace("pid").shell("sleep 1000 & sleep 1000 & exit 0");
+        rt.create(&bundle, "c").ok();
+        let pid = rt.pid("c");
+        rt.start("c").ok();
+        wait_until("init is gone", Duration::from_secs(5), || !alive(pid));
+        assert_eq!(members(&bundle.cgroup()).len(), 2);
+        rt.command(&["delete", "--force", "c"]).run().ok();
+        assert!(members(&bundle.cgroup()).is_empty());
+    });
+}
+
+/// The processes of a cgroup.
+fn members(cgroup: &str) -> Vec<i32> {
+    let lists =
+        directories(cgroup).into_iter().map(|directory| fs::read_to_string(directory.join("cgroup.procs")));
+    let lists = lists.map(Result::unwrap_or_default);
+    let mut all: Vec<i32> =
+        lists.flat_map(|l| l.lines().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>()).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+#[test]
+fn delete_force_ends_two_thousand_forking_processes_within_two_seconds() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        let bomb =
+            "n=0; while [ $n -lt 2000 ]; do (while :; do /bin/sleep 0.2; done) & n=$((n+1)); done; wait";
+        bundle.without_namespace("pid").shell(bomb);
+        bundle.edit(|c| c["linux"]["resources"]["pids"] = harness::json!({"limit": 8192}));
+        rt.create(&bundle, "c").ok();
+        rt.start("c").ok();
+        wait_until("2000 processes", Duration::from_secs(60), || members(&bundle.cgroup()).len() > 2000);
+        let start = Instant::now();
+        rt.command(&["delete", "--force", "c"]).run().ok();
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    });
+}
+
+#[test]
+fn a_failed_create_removes_what_it_made_and_nothing_else() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        let parent = format!("{}/parent", rt.cgroup_prefix());
+        let there = make(&parent);
+        bundle.edit(|c| {
+            c["linux"]["cgroupsPath"] = format!("{parent}/x/y").into();
+            c["linux"]["resources"]["memory"] = harness::json!({"limit": 1_000_000_000, "swap": 1});
+        });
+        rt.create(&bundle, "c").fails_with("");
+        rt.assert_gone("c");
+        for directory in there {
+            assert!(!directory.join("x").exists());
+            fs::remove_dir(directory).unwrap();
+        }
+    });
+}
+
+#[test]
+fn the_root_cgroup_is_refused() {
+    with_runtime(|rt| {
+        if !rt.only_keg("the others try to enter it, and to remove it afterwards") {
+            return;
+        }
+        for path in ["/", "/a/.."] {
+            let bundle = rt.bundle();
+            bundle.edit(|c| c["linux"]["cgroupsPath"] = path.into());
+            rt.create(&bundle, "c").fails_with("linux.cgroupsPath: the root cgroup cannot be a container's");
+            rt.assert_gone("c");
+        }
+    });
+}
+
+/// The lines of a trace of `create` that match.
+fn trace(rt: &Runtime, calls: &str, wanted: &str) -> Vec<String> {
+    let bundle = rt.bundle();
+    let file = rt.dir().join("trace");
+    let strace = ["strace", "-f", "-e", calls, "-o", file.to_str().unwrap()];
+    rt.command(&["create", "--bundle", &bundle.arg(), "c"]).inside(&strace).run().ok();
+    let text = fs::read_to_string(&file).unwrap();
+    text.lines().filter(|line| line.contains(wanted)).map(str::to_owned).collect()
+}
+
+#[test]
+fn init_is_born_in_its_version_2_cgroup() {
+    with_runtime(|rt| {
+        if !rt.only_keg("the others move it afterwards") {
+            return;
+        }
+        if !hierarchies().iter().any(|mount| mount.join("cgroup.controllers").exists()) {
+            eprintln!("skipped: no cgroup version 2 here");
+            return;
+        }
+        assert_eq!(trace(rt, "trace=clone3", "CLONE_INTO_CGROUP").len(), 1);
+    });
+}
+
+#[test]
+fn init_places_itself_in_version_1_without_making_the_kernel_wait() {
+    with_runtime(|rt| {
+        let v1 = hierarchies().iter().filter(|mount| mount.join("tasks").exists()).count();
+        if v1 == 0 || !rt.only_keg("the others write a pid to cgroup.procs") {
+            return;
+        }
+        let writes = trace(rt, "trace=write", "\"0\", 1");
+        assert!(writes.len() >= v1, "{writes:#?}");
+    });
+}
