@@ -274,12 +274,12 @@ fn the_root_cgroup_is_refused() {
     });
 }
 
-/// The lines of a trace of `create` that match.
+/// The lines of a trace of `run` that match.
 fn trace(rt: &Runtime, calls: &str, wanted: &str) -> Vec<String> {
     let bundle = rt.bundle();
     let file = rt.dir().join("trace");
     let strace = ["strace", "-f", "-e", calls, "-o", file.to_str().unwrap()];
-    rt.command(&["create", "--bundle", &bundle.arg(), "c"]).inside(&strace).run().ok();
+    rt.command(&["run", "--bundle", &bundle.arg(), "c"]).inside(&strace).run().ok();
     let text = fs::read_to_string(&file).unwrap();
     text.lines().filter(|line| line.contains(wanted)).map(str::to_owned).collect()
 }

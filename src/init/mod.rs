@@ -133,6 +133,8 @@ fn ready(init: &mut Init<'_>) -> Result<(), Error> {
         std::mem::replace(&mut init.listener, listener),
     ));
     fd::close_from(last).at(Step::Descriptors)?;
+    // A keg that has heard `Ready` may end at once, and rightly. One that ends too early is seen by the end of the link.
+    process::set_parent_death_signal(None).at(Step::Process)?;
     init.link.send(&FromInit::Ready).at(Step::Link)
 }
 
@@ -142,9 +144,6 @@ fn wait_and_execute(init: Init<'_>, program: &program::Program) -> Result<Infall
     match link.receive().at(Step::Link) {
         Ok(ToInit::Start) => {}
         Ok(ToInit::Wait) => {
-            if let Err(error) = process::set_parent_death_signal(None).at(Step::Process) {
-                return Err((error, link));
-            }
             let Some(listener) = init.listener else { return Err((Error::garbled(), link)) };
             match accept(&listener) {
                 Ok(caller) => link = caller,
@@ -180,7 +179,6 @@ fn execute(
     let Some(wanted) = &plan.process else {
         return Err(Error::refused(Step::Program, "process property must not be empty"));
     };
-    process::set_parent_death_signal(None).at(Step::Process)?;
     if !plan.hooks.start_container.is_empty() {
         let document = document(id, bundle, plan, Status::Created)?;
         let place =
