@@ -19,8 +19,8 @@ pub struct Created {
 
 impl Created {
     /// How the container's first process gets in. Once it is in, the descriptors are of no use.
-    pub fn placement(&self) -> &Placement {
-        &self.placement
+    pub fn take_placement(&mut self) -> Placement {
+        std::mem::take(&mut self.placement)
     }
 
     /// Sets the limits. The container's first process may be at work meanwhile, but not yet the

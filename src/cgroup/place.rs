@@ -5,14 +5,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use super::Error;
-use crate::sys::cgroup as sys;
+use crate::sys::cgroup::{self as sys, Tasks};
 use crate::types::CgroupRecord;
 
 /// Open cgroups for one child.
 #[derive(Debug, Default)]
 pub struct Placement {
     into: Option<OwnedFd>,
-    tasks: Vec<OwnedFd>,
+    tasks: Tasks,
 }
 
 impl Placement {
@@ -21,10 +21,9 @@ impl Placement {
         self.into.as_ref().map(AsFd::as_fd)
     }
 
-    /// The version 1 `tasks` files; the child calls [`crate::sys::cgroup::enter`] with each, before
-    /// it does anything else.
-    pub fn tasks(&self) -> &[OwnedFd] {
-        &self.tasks
+    /// For version 1: the child calls [`Tasks::enter`] before it does anything else. Given once.
+    pub fn take_tasks(&mut self) -> Tasks {
+        std::mem::take(&mut self.tasks)
     }
 
     /// Opens the directories, given by hierarchy.
@@ -33,7 +32,7 @@ impl Placement {
         for (hierarchy, path) in directories {
             match hierarchy {
                 "" => placement.into = Some(sys::open_dir(&path).map_err(Error::Make)?),
-                _ => placement.tasks.push(sys::open_file(&path.join("tasks")).map_err(Error::Make)?),
+                _ => placement.tasks.open(&path).map_err(Error::Make)?,
             }
         }
         Ok(placement)

@@ -14,10 +14,9 @@ use crate::hooks::{self, Place, Status};
 use crate::link::{FromInit, InitEnd, ToInit};
 use crate::plan::{Plan, Process};
 use crate::rootfs::{Rootfs, Sources};
+use crate::sys::cgroup::Tasks;
 use crate::sys::proc::Proc;
-use crate::sys::{
-    cgroup, credentials, fd, keyring, limits, namespace, process, schedule, seccomp, signals, socket,
-};
+use crate::sys::{credentials, fd, keyring, limits, namespace, process, schedule, seccomp, signals, socket};
 use crate::types::{ContainerId, Gid, NamespaceKind, NamespaceSet, Pid, Signal, Uid};
 use crate::{lsm, network};
 
@@ -39,8 +38,8 @@ pub struct Init<'a> {
     pub link: InitEnd,
     /// Where `start` will knock; absent for `run`.
     pub listener: Option<OwnedFd>,
-    /// The `tasks` files of version 1 cgroups to enter.
-    pub cgroups: Vec<OwnedFd>,
+    /// The version 1 cgroups to enter.
+    pub cgroups: Tasks,
     /// Namespaces to join, in order. Empty if a stage did it.
     pub joins: Vec<(NamespaceKind, OwnedFd)>,
     /// Bind sources that keg opened.
@@ -74,8 +73,7 @@ fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
     process::new_session().at(Step::Process)?;
     signals::reset().at(Step::Process)?;
     // Before the cgroup namespace: its root is where this process is then.
-    enter_cgroups(&init.cgroups).at(Step::Cgroup)?;
-    init.cgroups.clear();
+    std::mem::take(&mut init.cgroups).enter().at(Step::Cgroup)?;
     new_keyring(init).at(Step::Keyring)?;
     join(&init.joins).at(Step::Namespaces)?;
     init.joins.clear();
@@ -97,6 +95,7 @@ fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
     write_proc(plan)?;
     let Some(wanted) = &plan.process else {
         limits::set_umask(0o022);
+        drop(root);
         ready(init)?;
         return Ok(program::Program::none());
     };
@@ -196,10 +195,6 @@ fn execute(
 fn document(id: &ContainerId, bundle: &Path, plan: &Plan, status: Status) -> Result<Vec<u8>, Error> {
     let pid = Pid(std::process::id() as i32);
     hooks::document(id, status, Some(pid), bundle, &plan.annotations).at(Step::Hooks)
-}
-
-fn enter_cgroups(tasks: &[OwnedFd]) -> crate::sys::Result<()> {
-    tasks.iter().try_for_each(cgroup::enter)
 }
 
 fn new_keyring(init: &Init<'_>) -> crate::sys::Result<()> {

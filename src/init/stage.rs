@@ -4,7 +4,7 @@
 use std::os::fd::OwnedFd;
 
 use super::error::{At, Error, Step};
-use super::{Init, enter_cgroups, join};
+use super::{Init, join};
 use crate::link::FromInit;
 use crate::plan::{Namespaces, Plan};
 use crate::sys::proc::Proc;
@@ -52,8 +52,7 @@ fn prepare(init: &mut Init<'_>) -> Told {
 fn join_all(init: &mut Init<'_>) -> Result<NamespaceSet, Error> {
     process::set_undumpable().at(Step::Process)?;
     process::set_parent_death_signal(Some(Signal::KILL)).at(Step::Process)?;
-    enter_cgroups(&init.cgroups).at(Step::Cgroup)?;
-    init.cgroups.clear();
+    std::mem::take(&mut init.cgroups).enter().at(Step::Cgroup)?;
     let joins = std::mem::take(&mut init.joins);
     join(&joins).at(Step::Namespaces)?;
     if joins.iter().any(|(kind, _)| *kind == NamespaceKind::User) {

@@ -152,11 +152,11 @@ pub(super) fn launch(place: &Place, options: &CreateOptions, waits: bool) -> Res
     record.cgroup = Some(cgroup::foresee(&plan.cgroup)?);
     reservation.write(&record)?;
     reservation.save_config(&json)?;
-    let cgroups = cgroup::create(&plan.cgroup)?;
+    let mut cgroups = cgroup::create(&plan.cgroup)?;
     record.cgroup = Some(cgroups.record().clone());
     let listener = if waits { Some(socket::listen(reservation.dir(), START_SOCKET)?) } else { None };
     let rootfs = (!rootfs::has_own_mounts(&plan)).then(|| AttachedRootfs(Some(plan.rootfs.clone())));
-    let (init, link) = spawn(&plan, options, &bundle, &cgroups, listener)?;
+    let (init, link) = spawn(&plan, options, &bundle, cgroups.take_placement(), listener)?;
     let mut launched = Launched { init, link, cgroups, rootfs, record, reservation, plan };
     serve(&mut launched, &proc, &bundle)?;
     Ok(launched)
@@ -235,7 +235,7 @@ fn spawn(
     plan: &Plan,
     options: &CreateOptions,
     bundle: &Path,
-    cgroups: &cgroup::Created,
+    mut placement: cgroup::Placement,
     listener: Option<OwnedFd>,
 ) -> Result<(InitGuard, KegEnd)> {
     let mut joins = Vec::new();
@@ -251,12 +251,12 @@ fn spawn(
         plan,
         link: init_link,
         listener,
-        cgroups: cgroups.placement().tasks().iter().map(fd::duplicate).collect::<sys::Result<_>>()?,
+        cgroups: placement.take_tasks(),
         joins,
         sources: sources(plan)?,
         preserve_fds: options.preserve_fds,
     };
-    let cgroup = cgroups.placement().into_cgroup();
+    let cgroup = placement.into_cgroup();
     let staged = init::needs_stage(&plan.namespaces);
     let namespaces = if staged { Default::default() } else { init::cloned(&plan.namespaces) };
     let how = Spawn { namespaces, cgroup, sibling: false };

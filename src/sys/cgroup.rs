@@ -1,7 +1,7 @@
 //! The cgroup file systems: directories and small files by their absolute path. No path of a
 //! container's choosing gets here, and these file systems hold no symlinks.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -133,10 +133,34 @@ fn read_all(file: OwnedFd, path: &Path, limit: usize) -> Result<String> {
     }
 }
 
-/// Moves the caller, which has one thread, into the version 1 cgroup whose `tasks` file this is.
-/// Unlike a pid in `cgroup.procs`, `0` in `tasks` makes the kernel wait for nobody.
-pub fn enter(tasks: impl AsFd) -> Result<()> {
-    super::fd::write_once(tasks, b"0")
+/// The open `tasks` files of version 1 cgroups.
+#[derive(Debug, Default)]
+pub struct Tasks(Vec<OwnedFd>);
+
+impl Tasks {
+    /// Opens the one of a cgroup.
+    pub fn open(&mut self, cgroup: &Path) -> Result<()> {
+        self.0.push(open_file(&cgroup.join("tasks"))?);
+        Ok(())
+    }
+
+    /// Moves the caller, which has one thread, into the cgroups. Unlike a pid in `cgroup.procs`, `0` in
+    /// `tasks` makes the kernel wait for nobody.
+    pub fn enter(&self) -> Result<()> {
+        self.0.iter().try_for_each(|tasks| super::fd::write_once(tasks, b"0"))
+    }
+}
+
+impl Drop for Tasks {
+    /// Closes neighbours in one call.
+    fn drop(&mut self) {
+        let mut fds: Vec<_> = self.0.drain(..).map(IntoRawFd::into_raw_fd).collect();
+        fds.sort_unstable();
+        for run in fds.chunk_by(|a, b| a + 1 == *b) {
+            // SAFETY: the descriptors of the run, first to last, were this value's own until just now.
+            unsafe { libc::syscall(libc::SYS_close_range, run[0], run[run.len() - 1], 0) };
+        }
+    }
 }
 
 /// A cgroup to walk from.
