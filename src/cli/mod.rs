@@ -39,6 +39,8 @@ impl From<Exit> for std::process::ExitCode {
 
 /// Does what the words after the program's name ask for.
 pub fn run(words: &[OsString]) -> Exit {
+    // Before anything else, which would have to be done again.
+    let sealed = ops::seal::ensure();
     let (globals, rest) = match commands::globals(words) {
         Ok(parsed) => parsed,
         Err(error) => return Report::default().failure(&error),
@@ -47,7 +49,7 @@ pub fn run(words: &[OsString]) -> Exit {
     if globals.version {
         return show(&report, &commands::version());
     }
-    if let Err(error) = ops::seal::ensure() {
+    if let Err(error) = sealed {
         return report.failure(&*error);
     }
     let command = match commands::parse(&rest) {
