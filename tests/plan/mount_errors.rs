@@ -16,8 +16,8 @@ fn mounts() {
         (json!({"destination": "/a"}), ".type: neither a type nor the option bind or rbind"),
         (json!({"destination": "/a", "type": "bind"}), ".source: missing: a bind mount needs one"),
         (
-            json!({"destination": "/a", "source": "/b", "options": ["ro", "rbind", "size=1"]}),
-            ".options[2]: \"size=1\" is no mount option, and a bind mount takes no data",
+            json!({"destination": "/a", "source": "/b", "options": ["ro", "rbind", "nosiud"]}),
+            ".options[2]: \"nosiud\" is no mount option, and a bind mount takes no data",
         ),
         (
             json!({"destination": "/a", "type": "proc", "options": ["tmpcopyup"]}),

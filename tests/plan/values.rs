@@ -106,12 +106,6 @@ fn kinds_of_mounts() {
             json!({"destination": "/proc/meminfo", "source": "/b", "options": ["bind"]}),
             "/proc/meminfo Bind { source: \"/b\", recursive: false, nofollow: false, copy_symlink: false }",
         ),
-        (
-            json!({"destination": "/a", "source": "/b", "options": ["bind", "ridmap=uids=0-1-10#10-11-10;gids=0-100-10"]}),
-            "/a Bind { source: \"/b\", recursive: false, nofollow: false, copy_symlink: false } idmap=(IdMaps { uids: [IdMap \
-             { inside: 0, outside: 1, size: 10 }, IdMap { inside: 10, outside: 11, size: 10 }], gids: [IdMap { inside: 0, \
-             outside: 100, size: 10 }] }, true)",
-        ),
     ];
     for (mount, expected) in rows {
         let plan = planned(&with(&[("/mounts", json!([mount]))])).unwrap();
@@ -120,11 +114,11 @@ fn kinds_of_mounts() {
     }
 }
 
-fn in_user_namespace(mount: Value, user: Value) -> Plan {
+fn in_user_namespace(mount: Value) -> Plan {
     let map =
         json!([{"containerID": 0, "hostID": 1000, "size": 1}, {"containerID": 1, "hostID": 2000, "size": 9}]);
     let changes = [
-        ("/linux/namespaces", json!([{"type": "mount"}, user])),
+        ("/linux/namespaces", json!([{"type": "mount"}, {"type": "user"}])),
         ("/linux/uidMappings", map.clone()),
         ("/linux/gidMappings", map),
         ("/mounts", json!([mount])),
@@ -134,27 +128,14 @@ fn in_user_namespace(mount: Value, user: Value) -> Plan {
 
 #[test]
 fn user_namespaces_and_mounts() {
-    let bind = |option: &str| json!({"destination": "/a", "source": "/b", "options": ["bind", option]});
-    let plan = in_user_namespace(bind("idmap"), json!({"type": "user"}));
-    let (maps, recursive) = plan.mounts[0].idmap.clone().unwrap();
-    assert_eq!((Some(maps), recursive), (plan.id_maps.clone(), false));
-    assert!(plan.bind_devices);
-
-    let plan = in_user_namespace(bind("idmap=uids=@1-3-7;gids=@0-0-1"), json!({"type": "user"}));
-    let (maps, _) = plan.mounts[0].idmap.clone().unwrap();
-    assert_eq!(keg::plan::IdMaps::lines(&maps.uids), "1 2002 7\n");
-    assert_eq!(keg::plan::IdMaps::lines(&maps.gids), "0 1000 1\n");
-
-    let joined = in_user_namespace(bind("idmap"), json!({"type": "user", "path": "/proc/9/ns/user"}));
-    assert!(joined.id_maps.is_none(), "a joined namespace has its mappings");
-    assert!(joined.mounts[0].idmap.is_some());
-
     let sysfs = json!({"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["ro"]});
-    let plan = in_user_namespace(sysfs.clone(), json!({"type": "user"}));
+    let plan = in_user_namespace(sysfs);
     let MountKind::Bind { source, recursive, .. } = &plan.mounts[0].kind else {
         panic!("{:?}", plan.mounts[0])
     };
     assert_eq!((source.to_str().unwrap(), *recursive), ("/sys", true));
+    assert!(plan.bind_devices);
+    assert_eq!(keg::plan::IdMaps::lines(&plan.id_maps.unwrap().uids), "0 1000 1\n1 2000 9\n");
 }
 
 #[test]

@@ -142,3 +142,49 @@ fn triplet(value: &str, container: Option<&[IdMap]>) -> Result<IdMap, String> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{IdMaps, Report, Request, of_mount};
+    use crate::plan::IdMap;
+
+    fn map(inside: u32, outside: u32, size: u32) -> IdMap {
+        IdMap { inside, outside, size }
+    }
+
+    fn container() -> IdMaps {
+        IdMaps { uids: vec![map(0, 1000, 1), map(1, 2000, 9)], gids: vec![map(0, 1000, 1)] }
+    }
+
+    fn option(recursive: bool, text: Option<&str>, maps: Option<&IdMaps>) -> Option<(IdMaps, bool)> {
+        let request = Request { uids: None, gids: None, option: Some(recursive), text, path: "mounts[0]" };
+        let mut report = Report::default();
+        let found = of_mount(&request, maps, true, &mut report);
+        assert_eq!(found.is_none(), !report.findings.is_empty());
+        found
+    }
+
+    #[test]
+    fn implied_mappings_are_the_containers() {
+        assert_eq!(option(false, None, Some(&container())), Some((container(), false)));
+        let unknown = IdMaps { uids: Vec::new(), gids: Vec::new() };
+        assert_eq!(option(true, None, None), Some((unknown, true)), "those of a joined namespace");
+    }
+
+    #[test]
+    fn mappings_as_text() {
+        let given = option(true, Some("uids=0-1-10#10-11-10;gids=0-100-10"), None).unwrap();
+        let uids = vec![map(0, 1, 10), map(10, 11, 10)];
+        assert_eq!(given, (IdMaps { uids, gids: vec![map(0, 100, 10)] }, true));
+
+        let relative = option(false, Some("uids=@1-3-7;gids=@0-0-1"), Some(&container())).unwrap();
+        let expected = IdMaps { uids: vec![map(1, 2002, 7)], gids: vec![map(0, 1000, 1)] };
+        assert_eq!(relative, (expected, false));
+
+        for bad in
+            ["", "uids=0-1-2", "uids=0-1;gids=0-1-2", "x=0-1-2", "uids=@0-99-1;gids=0-0-1", "uids=+0-1-2"]
+        {
+            assert_eq!(option(false, Some(bad), Some(&container())), None, "{bad}");
+        }
+    }
+}

@@ -15,11 +15,11 @@ mod sysctl;
 
 use std::path::PathBuf;
 
-use oci_spec::runtime::Linux;
+use oci_spec::runtime::{Linux, LinuxIntelRdt};
 
 use super::cgroup::{self, CgroupPlan};
 use super::finding::{Finding, Report};
-use super::{Error, Hook, Host, Options, Plan, Propagation, PropagationKind};
+use super::{Error, Hook, Host, Mount, Options, Plan, Propagation, PropagationKind};
 use crate::seccomp;
 use crate::spec::{LinuxSeccomp, Loaded, Spec, member};
 use crate::types::{NamespaceKind, NamespaceSet};
@@ -96,9 +96,7 @@ fn assemble(loaded: &Loaded, facts: &Facts<'_>, report: &mut Report) -> Plan {
         process.seccomp = linux.and_then(|linux| seccomp(linux.seccomp().as_ref()?, report));
         process
     });
-    if let Some(linux) = linux {
-        not_performed(linux, report);
-    }
+    not_performed(spec, &mounts, report);
     Plan {
         sysctl: sysctl::build(linux, own.own, hostname.as_deref(), domainname.as_deref(), report),
         rootfs,
@@ -254,15 +252,25 @@ fn seccomp(listed: &LinuxSeccomp, report: &mut Report) -> Option<seccomp::Progra
 }
 
 /// Settings that this version of keg cannot apply: an error is better than a container without them.
-fn not_performed(linux: &Linux, report: &mut Report) {
+fn not_performed(spec: &Spec, mounts: &[Mount], report: &mut Report) {
     let what = "not supported by this version of keg";
+    for mount in mounts.iter().filter(|mount| mount.idmap.is_some()) {
+        report.error(&mount.name, format!("id mappings of mounts are {what}"));
+    }
+    let Some(linux) = spec.linux() else { return };
     if linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty()) {
         report.error("linux.netDevices", what);
     }
     if linux.memory_policy().is_some() {
         report.error("linux.memoryPolicy", what);
     }
-    if linux.intel_rdt().as_ref().is_some_and(|rdt| *rdt != oci_spec::runtime::LinuxIntelRdt::default()) {
+    if linux.intel_rdt().as_ref().is_some_and(|rdt| *rdt != LinuxIntelRdt::default()) {
         report.error("linux.intelRdt", what);
+    }
+    if linux.seccomp().as_ref().is_some_and(|seccomp| seccomp.listener_path().is_some()) {
+        report.error("linux.seccomp.listenerPath", what);
+    }
+    if linux.mount_label().as_ref().is_some_and(|label| !label.is_empty()) {
+        report.warn("linux.mountLabel", format!("has no effect: {what}"));
     }
 }

@@ -8,7 +8,7 @@ use super::options::MountOptions;
 use super::{Facts, idmap, namespaces};
 use crate::plan::finding::Report;
 use crate::plan::{FsOption, IdMaps, Mount, MountKind};
-use crate::types::NamespaceKind;
+use crate::types::{CgroupVersion, NamespaceKind};
 
 /// Files of /proc that a bind mount may replace, as lxcfs does, and where it hides nothing that confines the container.
 const PROC_FILES: &[&str] = &[
@@ -101,7 +101,7 @@ impl Builder<'_> {
         });
         match (bind, typ) {
             (Some(recursive), _) => self.bind(options, recursive, report),
-            (None, Some("cgroup" | "cgroup2")) => {
+            (None, Some(typ)) if self.is_cgroup(typ) => {
                 for (place, data) in &options.data {
                     let path = format_args!("{}.options[{place}]", self.path);
                     report.warn(path, format!("{data:?} has no effect on a cgroup mount"));
@@ -124,10 +124,21 @@ impl Builder<'_> {
         }
     }
 
+    /// Version 2 alone is the same as all there is; beside version 1 it is a file system like others.
+    fn is_cgroup(&self, typ: &str) -> bool {
+        let version = self.facts.host.cgroups.version;
+        typ == "cgroup" || typ == "cgroup2" && version == CgroupVersion::V2
+    }
+
+    /// Where there is no file system to take it, `mode=755` and its like have no effect, as with mount(2). A word alone is more
+    /// likely to be an option that is misspelt, and whoever asks for `nosuid` has to get it.
     fn no_data(&self, options: &MountOptions<'_>, what: &str, report: &mut Report) {
         for (place, data) in &options.data {
             let path = format_args!("{}.options[{place}]", self.path);
-            report.error(path, format!("{data:?} is no mount option, and {what} takes no data"));
+            match data.contains('=') {
+                true => report.warn(path, format!("{data:?} has no effect: {what} takes no data")),
+                false => report.error(path, format!("{data:?} is no mount option, and {what} takes no data")),
+            }
         }
         if options.copy_up {
             report.error(format_args!("{}.options", self.path), "tmpcopyup is for tmpfs alone");
