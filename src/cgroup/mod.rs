@@ -20,7 +20,7 @@ pub use freeze::{freeze, is_frozen, thaw};
 pub use kill::kill_all;
 pub use place::{Placement, join};
 pub use probe::probe;
-pub use remove::remove;
+pub use remove::{kill_and_remove, remove};
 pub use walk::procs;
 
 use crate::sys;

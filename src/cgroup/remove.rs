@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::Error;
 use super::walk::{procs_below, remove_below, unless_gone};
+use super::{Error, kill_all};
 use crate::sys::{self, Errno, cgroup as files};
-use crate::types::{CgroupDirectory, CgroupRecord};
+use crate::types::{CgroupDirectory, CgroupRecord, Signal};
 
 /// How long processes may take to end.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -18,6 +18,19 @@ pub fn remove(record: &CgroupRecord) -> Result<(), Error> {
     let results: Vec<_> =
         record.directories.iter().map(|directory| remove_one(directory, deadline)).collect();
     results.into_iter().collect()
+}
+
+/// Kills what is still in the cgroups, if anything is, and removes them.
+pub fn kill_and_remove(record: &CgroupRecord) -> Result<(), Error> {
+    // Most often nobody is left: then the first directory goes at once, and nobody need be looked for.
+    let empty = match record.directories.first() {
+        Some(CgroupDirectory { path, made: Some(_), .. }) => rmdir(path)?,
+        _ => false,
+    };
+    if !empty {
+        kill_all(record, Signal::KILL)?;
+    }
+    remove(record)
 }
 
 /// Removes what a failed `create` made, as far as that goes at once.

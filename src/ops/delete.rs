@@ -64,8 +64,7 @@ fn kill(pidfd: impl AsFd) -> sys::Result<()> {
 pub(super) fn clean(container: Locked, record: &Record) -> Result<()> {
     if let Some(cgroup) = &record.cgroup {
         // Processes that outlived init, where the pid namespace is shared.
-        cgroup::kill_all(cgroup, Signal::KILL)?;
-        cgroup::remove(cgroup)?;
+        cgroup::kill_and_remove(cgroup)?;
     }
     if !record.own_mounts && !record.rootfs.as_os_str().is_empty() {
         rootfs::detach(&record.rootfs)?;

@@ -166,7 +166,10 @@ pub fn build(
     let driver = match (manager, host.version) {
         (CgroupManager::Disabled, _) => Driver::None,
         (_, CgroupVersion::None) => return Err(error("linux", "no cgroup file system is mounted")),
-        (CgroupManager::Systemd, _) => Driver::Systemd,
+        (CgroupManager::Systemd, _) => {
+            let problem = "--systemd-cgroup leaves it to systemd, for which keg has no driver: use cgroupfs";
+            return Err(error("linux.cgroupsPath", problem));
+        }
         (CgroupManager::Cgroupfs, CgroupVersion::V2) => Driver::V2,
         (CgroupManager::Cgroupfs, _) => Driver::V1,
     };

@@ -356,4 +356,6 @@ fn no_cgroups() {
     assert_eq!(disabled.devices, DevicePlan::Unchanged);
     let error = build(None, &id, &HostCgroups::default(), CgroupManager::Cgroupfs).unwrap_err();
     assert_eq!(error.problem, "no cgroup file system is mounted");
+    let error = build(None, &id, &v2(), CgroupManager::Systemd).unwrap_err();
+    assert!(error.problem.contains("systemd"), "{error}");
 }
