@@ -1,9 +1,4 @@
 //! The `keg` command.
+#![no_main]
 
-use std::ffi::OsString;
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
-    keg::cli::run(&words).into()
-}
+keg::entry!(keg::cli::main);

@@ -27,14 +27,20 @@ pub enum Exit {
     Program(u8),
 }
 
-impl From<Exit> for std::process::ExitCode {
+impl From<Exit> for i32 {
     fn from(exit: Exit) -> Self {
         match exit {
-            Exit::Success => Self::SUCCESS,
-            Exit::Failure => Self::FAILURE,
-            Exit::Program(status) => Self::from(status),
+            Exit::Success => 0,
+            Exit::Failure => 1,
+            Exit::Program(status) => status.into(),
         }
     }
+}
+
+/// The program.
+pub fn main() -> i32 {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    run(&words).into()
 }
 
 /// Does what the words after the program's name ask for.

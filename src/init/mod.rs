@@ -102,6 +102,10 @@ fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
     schedule(wanted).at(Step::Schedule)?;
     let here = program::enter_cwd(&root, &wanted.cwd);
     let environment = program::environment(&root, wanted).at(Step::Program)?;
+    // keg sets them: raising takes rights that init may not have. Another user's process keg may not be able to limit.
+    if !wanted.rlimits.is_empty() && (wanted.uid, wanted.gid) != (Uid(0), Gid(0)) {
+        ask(&init.link, &FromInit::Limit)?;
+    }
     // Without no_new_privs a filter needs CAP_SYS_ADMIN, which is about to go.
     if !wanted.no_new_privileges {
         load_seccomp(wanted).at(Step::Seccomp)?;
@@ -122,16 +126,9 @@ fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
 
 /// Closes whatever else is open (CVE-2024-21626), and tells keg.
 fn ready(init: &mut Init<'_>) -> Result<(), Error> {
-    let first = 3 + init.preserve_fds;
-    let link = fd::move_to(&init.link, first).at(Step::Descriptors)?;
-    let listener = init.listener.as_ref().map(|listener| fd::move_to(listener, first + 1)).transpose();
-    let listener = listener.at(Step::Descriptors)?;
-    let last = if listener.is_some() { first + 2 } else { first + 1 };
-    drop((
-        std::mem::replace(&mut init.link, InitEnd::new(link)),
-        std::mem::replace(&mut init.listener, listener),
-    ));
-    fd::close_from(last).at(Step::Descriptors)?;
+    let mut kept = vec![init.link.socket_mut()];
+    kept.extend(init.listener.as_mut());
+    fd::keep_only(&mut kept, 3 + init.preserve_fds).at(Step::Descriptors)?;
     // A keg that has heard `Ready` may end at once, and rightly. One that ends too early is seen by the end of the link.
     process::set_parent_death_signal(None).at(Step::Process)?;
     init.link.send(&FromInit::Ready).at(Step::Link)

@@ -8,6 +8,8 @@
 //!     │ ◀── RunHooks ────────────────────── │   mounts are there; prestart and createRuntime hooks are due
 //!     │ ─── Proceed ──────────────────────▶ │
 //!     │ ◀── Terminal + fd ───────────────── │   the terminal's master side
+//!     │ ◀── Limit ───────────────────────── │   set the resource limits, while init is still root
+//!     │ ─── Proceed ──────────────────────▶ │
 //!     │ ◀── Ready ───────────────────────── │   all is set up; nothing of the host is held any more
 //!     │ ─── Wait, or Start ───────────────▶ │   the record is written: wait for `start`, or go on at once
 //!     │ ◀── Executing ───────────────────── │   then the socket closes by itself: close-on-exec
@@ -35,6 +37,8 @@ pub enum FromInit {
     RunHooks,
     /// The master side of the container's terminal.
     Terminal(OwnedFd),
+    /// Set the resource limits of the container's program.
+    Limit,
     /// Everything is set up.
     Ready,
     /// The next thing is execve(2).
@@ -110,6 +114,7 @@ impl KegEnd {
             (b'T', Some(fd)) => FromInit::Terminal(fd),
             (b'M', None) => FromInit::MapIds,
             (b'H', None) => FromInit::RunHooks,
+            (b'L', None) => FromInit::Limit,
             (b'R', None) => FromInit::Ready,
             (b'E', None) => FromInit::Executing,
             (b'F', None) => FromInit::Failed(String::from_utf8_lossy(rest).into_owned()),
@@ -143,6 +148,11 @@ impl InitEnd {
         Self(socket)
     }
 
+    /// The socket, to be moved to another number.
+    pub fn socket_mut(&mut self) -> &mut OwnedFd {
+        &mut self.0
+    }
+
     /// Tells keg.
     pub fn send(&self, message: &FromInit) -> Result<(), Error> {
         let simple = |tag: u8| socket::send(&self.0, &[tag], &[]);
@@ -154,6 +164,7 @@ impl InitEnd {
             FromInit::Terminal(fd) => socket::send(&self.0, b"T", &[fd.as_fd()])?,
             FromInit::MapIds => simple(b'M')?,
             FromInit::RunHooks => simple(b'H')?,
+            FromInit::Limit => simple(b'L')?,
             FromInit::Ready => simple(b'R')?,
             FromInit::Executing => simple(b'E')?,
             FromInit::Failed(text) => {
@@ -180,12 +191,6 @@ impl InitEnd {
 impl AsFd for InitEnd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
-    }
-}
-
-impl From<InitEnd> for OwnedFd {
-    fn from(end: InitEnd) -> Self {
-        end.0
     }
 }
 

@@ -1,16 +1,15 @@
 //! `create`: a container up to the moment before its program.
 
-use super::launch::{launch, reference};
+use super::launch::launch;
 use super::options::CreateOptions;
 use super::{Place, Result};
 use crate::link::ToInit;
 use crate::state::Stage;
-use crate::sys::proc::Proc;
 
 /// Makes the container; its init waits for `start`.
 pub fn create(place: &Place, options: &CreateOptions) -> Result<()> {
     let launched = launch(place, options, true)?;
-    let init = reference(&Proc::host()?, launched.init.pid())?;
+    let init = launched.reference()?;
     launched.keep(Stage::Created { init }, options.pid_file.as_deref(), ToInit::Wait)?;
     Ok(())
 }

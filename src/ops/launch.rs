@@ -54,6 +54,7 @@ pub(super) enum Error {
 #[derive(Debug)]
 pub(super) struct Launched {
     pub(super) init: InitGuard,
+    pub(super) proc: Proc,
     pub(super) link: KegEnd,
     cgroups: cgroup::Created,
     rootfs: Option<AttachedRootfs>,
@@ -112,6 +113,11 @@ impl Drop for AttachedRootfs {
 }
 
 impl Launched {
+    /// Init as the record names it.
+    pub(super) fn reference(&self) -> Result<ProcessRef> {
+        Ok(self.proc.process(self.init.pid())?.0)
+    }
+
     /// Writes the record and the pid file, and keeps all that was made.
     pub(super) fn keep(
         mut self,
@@ -157,8 +163,8 @@ pub(super) fn launch(place: &Place, options: &CreateOptions, waits: bool) -> Res
     let listener = if waits { Some(socket::listen(reservation.dir(), START_SOCKET)?) } else { None };
     let rootfs = (!rootfs::has_own_mounts(&plan)).then(|| AttachedRootfs(Some(plan.rootfs.clone())));
     let (init, link) = spawn(&plan, options, &bundle, cgroups.take_placement(), listener)?;
-    let mut launched = Launched { init, link, cgroups, rootfs, record, reservation, plan };
-    serve(&mut launched, &proc, &bundle)?;
+    let mut launched = Launched { init, proc, link, cgroups, rootfs, record, reservation, plan };
+    serve(&mut launched, &bundle)?;
     Ok(launched)
 }
 
@@ -264,17 +270,17 @@ fn spawn(
     Ok((InitGuard::new(child), link))
 }
 
-/// Sources that keg must open: a user namespace may not reach them.
+/// Sources that keg must open: those that stay shared with the host, and all where a user namespace may not reach them.
 fn sources(plan: &Plan) -> Result<Sources> {
     let user =
         plan.id_maps.is_some() || plan.namespaces.join.iter().any(|join| join.kind == NamespaceKind::User);
-    Ok(if user { rootfs::open_sources(plan, true)? } else { Sources::new() })
+    Ok(rootfs::open_sources(plan, user)?)
 }
 
 /// The conversation with init until it is ready. Limits are set meanwhile.
-fn serve(launched: &mut Launched, proc: &Proc, bundle: &Path) -> Result<()> {
+fn serve(launched: &mut Launched, bundle: &Path) -> Result<()> {
     launched.cgroups.apply(&launched.plan.cgroup)?;
-    let mut adjusted = false;
+    let (mut adjusted, mut limited) = (false, false);
     loop {
         let message = match launched.link.receive() {
             Err(link::Error::Closed) => return Err(died(launched).into()),
@@ -291,18 +297,22 @@ fn serve(launched: &mut Launched, proc: &Proc, bundle: &Path) -> Result<()> {
             FromInit::MapIds => {
                 if let Some(maps) = &launched.plan.id_maps {
                     let privileged = sys::credentials::effective_uid().0 == 0;
-                    idmap::write(proc, launched.init.pid(), maps, privileged)?;
+                    idmap::write(&launched.proc, launched.init.pid(), maps, privileged)?;
                 }
                 launched.link.send(ToInit::Proceed)?;
             }
             FromInit::RunHooks => {
-                adjust(launched, proc, &mut adjusted)?;
+                adjust(launched, &mut adjusted)?;
                 run_hooks(launched, bundle)?;
                 launched.link.send(ToInit::Proceed)?;
             }
+            FromInit::Limit => {
+                limit(launched, &mut limited)?;
+                launched.link.send(ToInit::Proceed)?;
+            }
             FromInit::Ready => {
-                adjust(launched, proc, &mut adjusted)?;
-                return limit(launched);
+                adjust(launched, &mut adjusted)?;
+                return limit(launched, &mut limited);
             }
             FromInit::Failed(text) => return Err(Error::Init(text).into()),
             FromInit::Terminal(_) | FromInit::Executing => return Err(link::Error::Garbled.into()),
@@ -322,20 +332,21 @@ fn died(launched: &mut Launched) -> Error {
 }
 
 /// The out-of-memory score: lowering it takes rights that init may not have.
-fn adjust(launched: &Launched, proc: &Proc, done: &mut bool) -> Result<()> {
+fn adjust(launched: &Launched, done: &mut bool) -> Result<()> {
     let score = launched.plan.process.as_ref().and_then(|process| process.oom_score_adj);
     if let (Some(score), false) = (score, *done) {
         let path = PathBuf::from(format!("{}/oom_score_adj", launched.init.pid()));
-        let written = proc.write(&path, score.to_string().as_bytes());
+        let written = launched.proc.write(&path, score.to_string().as_bytes());
         written.map_err(|error| Error::Limit(format!("process.oomScoreAdj to {score}"), error))?;
         *done = true;
     }
     Ok(())
 }
 
-/// Resource limits come last: they would bind init's own set-up.
-fn limit(launched: &Launched) -> Result<()> {
-    let Some(process) = &launched.plan.process else { return Ok(()) };
+/// Resource limits come late: they would bind init's own set-up.
+fn limit(launched: &Launched, done: &mut bool) -> Result<()> {
+    let Some(process) = launched.plan.process.as_ref().filter(|_| !*done) else { return Ok(()) };
+    *done = true;
     for limit in &process.rlimits {
         limits::set(launched.init.pid(), limit.resource, limit.soft, limit.hard)
             .map_err(|error| Error::Limit(format!("process.rlimits: {}", limit.name), error))?;
@@ -360,9 +371,4 @@ fn write_pid_file(path: &Path, pid: Pid) -> std::io::Result<()> {
     let temporary = path.with_file_name(hidden);
     std::fs::write(&temporary, pid.to_string())?;
     std::fs::rename(&temporary, path).inspect_err(|_| std::fs::remove_file(&temporary).unwrap_or(()))
-}
-
-/// The process as the record names it.
-pub(super) fn reference(proc: &Proc, pid: Pid) -> Result<ProcessRef> {
-    Ok(proc.process(pid)?.0)
 }

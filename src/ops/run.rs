@@ -1,13 +1,12 @@
 //! `run`: create and start in one, without a pause between them; in the foreground until the program ends.
 
 use super::delete;
-use super::launch::{InitGuard, launch, reference};
+use super::launch::{InitGuard, launch};
 use super::options::{DeleteOptions, RunOptions};
 use super::start::{await_program, poststart};
 use super::{Place, Result};
 use crate::link::ToInit;
 use crate::state::Stage;
-use crate::sys::proc::Proc;
 use crate::sys::process;
 use crate::sys::signals::Forwarder;
 
@@ -19,7 +18,7 @@ pub fn run(place: &Place, options: &RunOptions) -> Result<i32> {
     // Before init exists: no signal may fall between.
     let signals = if options.detach { None } else { Some(Forwarder::new()?) };
     let launched = launch(place, &options.create, false)?;
-    let init = reference(&Proc::host()?, launched.init.pid())?;
+    let init = launched.reference()?;
     let pid_file = options.create.pid_file.as_deref();
     let (child, link, record, _plan) = launched.keep(Stage::Running { init }, pid_file, ToInit::Start)?;
     let started = await_program(&link).and_then(|()| poststart(&record, init));

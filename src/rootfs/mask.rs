@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::OFlag;
 use nix::sys::stat::SFlag;
 
+use super::place::Spent;
 use super::root::{RootFd, shown};
 use super::{Doing, Error};
 use crate::sys::fd::{self, Resolve};
@@ -16,35 +17,29 @@ use crate::sys::{self, Errno};
 const NULL_DEVICE: (u64, u64) = (1, 3);
 
 /// Covers each path that exists. Anything but its absence is an error: a path that cannot be masked must not be left open.
-pub(super) fn hide(root: &RootFd, paths: &[PathBuf]) -> Result<(), Error> {
+pub(super) fn hide(root: &RootFd, paths: &[PathBuf], spent: &mut Spent) -> Result<(), Error> {
     let mut covers = Covers::default();
     for path in paths {
         let doing = || format!("masking {:?}", shown(path));
-        let target = match root.find(path) {
-            Err(error) if error.errno == Errno::ENOENT || error.errno == Errno::ENOTDIR => continue,
-            found => found.doing(doing)?,
-        };
-        let cover = match fd::file_type(&fd::stat(&target).doing(doing)?) {
-            SFlag::S_IFDIR => covers.directory(),
-            _ => covers.file(),
-        };
-        mount::attach(&cover.doing(doing)?, &target, Path::new("")).doing(doing)?;
+        let Some(target) = root.find_if_there(path).doing(doing)? else { continue };
+        let kind = fd::file_type(&fd::stat(&target).doing(doing)?);
+        covers.attach(&target, kind == SFlag::S_IFDIR, spent).doing(doing)?;
+        spent.put(target);
     }
     Ok(())
 }
 
 /// Binds each path that exists over itself, read-only.
-pub(super) fn read_only(root: &RootFd, paths: &[PathBuf]) -> Result<(), Error> {
+pub(super) fn read_only(root: &RootFd, paths: &[PathBuf], spent: &mut Spent) -> Result<(), Error> {
     for path in paths {
         let doing = || format!("making {:?} read-only", shown(path));
-        let target = match root.find(path) {
-            Err(error) if error.errno == Errno::ENOENT || error.errno == Errno::ENOTDIR => continue,
-            found => found.doing(doing)?,
-        };
+        let Some(target) = root.find_if_there(path).doing(doing)? else { continue };
         let tree = mount::clone_tree(&target, Path::new(""), true, false).doing(doing)?;
         let change = MountAttr { set: libc::MOUNT_ATTR_RDONLY, ..MountAttr::default() };
         mount::set_attributes(&tree, change, true).doing(doing)?;
         mount::attach(&tree, &target, Path::new("")).doing(doing)?;
+        spent.put(tree);
+        spent.put(target);
     }
     Ok(())
 }
@@ -57,35 +52,41 @@ struct Covers {
 }
 
 impl Covers {
-    fn file(&mut self) -> sys::Result<OwnedFd> {
-        let source = match &self.file {
-            Some(attached) => return mount::clone_tree(attached, Path::new(""), false, false),
-            None => null_device()?,
-        };
-        let cover = mount::clone_tree(source, Path::new(""), false, false)?;
-        let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
-        mount::set_attributes(&cover, MountAttr { set, ..MountAttr::default() }, false)?;
-        self.file = Some(fd::duplicate(&cover)?);
-        Ok(cover)
-    }
-
-    fn directory(&mut self) -> sys::Result<OwnedFd> {
-        if let Some(attached) = &self.directory {
-            return mount::clone_tree(attached, Path::new(""), false, false);
+    fn attach(&mut self, target: impl AsFd, is_directory: bool, spent: &mut Spent) -> sys::Result<()> {
+        let first = if is_directory { &mut self.directory } else { &mut self.file };
+        if let Some(attached) = first {
+            let copy = mount::clone_tree(attached, Path::new(""), false, false)?;
+            mount::attach(&copy, target, Path::new(""))?;
+            spent.put(copy);
+            return Ok(());
         }
-        let context = FsContext::open("tmpfs")?;
-        context.set("source", Some(b"tmpfs"))?;
-        context.set("ro", None)?;
-        context.set("nr_inodes", Some(b"2"))?;
-        context.set("mode", Some(b"755"))?;
-        let all = libc::MOUNT_ATTR_RDONLY
-            | libc::MOUNT_ATTR_NOSUID
-            | libc::MOUNT_ATTR_NODEV
-            | libc::MOUNT_ATTR_NOEXEC;
-        let cover = context.mount(all)?;
-        self.directory = Some(fd::duplicate(&cover)?);
-        Ok(cover)
+        let made = if is_directory { empty_directory(spent)? } else { null_file()? };
+        mount::attach(&made, target, Path::new(""))?;
+        *first = Some(made);
+        Ok(())
     }
+}
+
+/// A copy of the mount of the null device, detached and read-only.
+fn null_file() -> sys::Result<OwnedFd> {
+    let cover = mount::clone_tree(null_device()?, Path::new(""), false, false)?;
+    let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
+    mount::set_attributes(&cover, MountAttr { set, ..MountAttr::default() }, false)?;
+    Ok(cover)
+}
+
+/// An empty read-only tmpfs, detached.
+fn empty_directory(spent: &mut Spent) -> sys::Result<OwnedFd> {
+    let context = FsContext::open("tmpfs")?;
+    context.set("source", Some(b"tmpfs"))?;
+    context.set("ro", None)?;
+    context.set("nr_inodes", Some(b"2"))?;
+    context.set("mode", Some(b"755"))?;
+    let cover = context.mount(
+        libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC,
+    )?;
+    spent.put(context);
+    Ok(cover)
 }
 
 /// The host's `/dev/null`, which must be the null device.

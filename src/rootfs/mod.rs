@@ -6,6 +6,7 @@ mod copy_up;
 mod devices;
 mod mask;
 mod mounts;
+mod place;
 mod root;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use crate::sys::mount::{self, MountAttr};
 use crate::sys::{self, Errno};
 use crate::types::NamespaceKind;
 
+use place::{Places, Spent};
 pub use root::{Leaf, RootFd};
 
 /// A step of building the root file system failed.
@@ -59,6 +61,8 @@ pub struct Rootfs<'a> {
     plan: &'a Plan,
     root: RootFd,
     sources: Sources,
+    places: Places,
+    spent: Spent,
 }
 
 /// The kernel's word for a propagation type.
@@ -106,14 +110,16 @@ impl<'a> Rootfs<'a> {
         }
         mount::attach(&tree, &host, Path::new(""))
             .doing(|| format!("attaching the root directory {path:?}"))?;
-        Ok(Self { plan, root: RootFd::new(tree), sources })
+        let mut spent = Spent::default();
+        spent.put(host);
+        Ok(Self { plan, root: RootFd::new(tree), sources, places: Places::default(), spent })
     }
 
     /// Makes all mounts in their order.
     pub fn mounts(&mut self) -> Result<(), Error> {
         for (index, entry) in self.plan.mounts.iter().enumerate() {
             let source = self.sources.remove(&index);
-            mounts::perform(&self.root, entry, source, &self.plan.cgroup)?;
+            mounts::perform(self, entry, source)?;
         }
         Ok(())
     }
@@ -124,9 +130,9 @@ impl<'a> Rootfs<'a> {
     }
 
     /// Covers masked paths, makes others read-only.
-    pub fn mask(&self) -> Result<(), Error> {
-        mask::read_only(&self.root, &self.plan.readonly_paths)?;
-        mask::hide(&self.root, &self.plan.masked_paths)
+    pub fn mask(&mut self) -> Result<(), Error> {
+        mask::read_only(&self.root, &self.plan.readonly_paths, &mut self.spent)?;
+        mask::hide(&self.root, &self.plan.masked_paths, &mut self.spent)
     }
 
     /// Makes the root mount read-only if the plan says so. The fd is the mount itself: no path is resolved (CVE-2026-115521).
@@ -138,7 +144,8 @@ impl<'a> Rootfs<'a> {
         mount::set_attributes(&self.root, change, false).doing(|| "making the root read-only".to_owned())
     }
 
-    /// Enters the root, lets go of the host's tree, and gives the root its final propagation. The fd of the new root comes back.
+    /// Enters the root, lets go of the host's tree, and gives the root its final propagation. The fd of the new root comes back. The
+    /// caller must close all descriptors in the end: some are left open.
     pub fn enter(self) -> Result<RootFd, Error> {
         let doing = || "entering the root".to_owned();
         match (has_own_mounts(self.plan), self.plan.pivot) {
@@ -151,6 +158,7 @@ impl<'a> Rootfs<'a> {
             mount::set_attributes(&self.root, change, recursive)
                 .doing(|| "setting the propagation of the root".to_owned())?;
         }
+        self.spent.leave_open();
         Ok(self.root)
     }
 

@@ -7,9 +7,8 @@ use std::path::Path;
 use nix::sys::stat::SFlag;
 
 use super::root::{Leaf, RootFd, shown};
-use super::{Doing, Error, cgroups, propagation_flag};
-use crate::plan::cgroup::CgroupPlan;
-use crate::plan::{AttributeChange, FsOption, Mount, MountKind};
+use super::{Doing, Error, Rootfs, cgroups, propagation_flag};
+use crate::plan::{AttributeChange, Mount, MountKind};
 use crate::sys::fd;
 use crate::sys::mount::{self, FsContext, MountAttr};
 use crate::sys::{self, Errno};
@@ -26,83 +25,42 @@ pub(super) fn doing(entry: &Mount) -> String {
 }
 
 /// Performs one mount. `source` is a tree that was opened before.
-pub(super) fn perform(
-    root: &RootFd,
-    entry: &Mount,
-    source: Option<OwnedFd>,
-    cgroup: &CgroupPlan,
-) -> Result<(), Error> {
+pub(super) fn perform(work: &mut Rootfs<'_>, entry: &Mount, source: Option<OwnedFd>) -> Result<(), Error> {
     match &entry.kind {
-        MountKind::Filesystem { fstype, source, options, copy_up } => {
-            let target = filesystem_target(root, entry, fstype)?;
-            let made =
-                filesystem(fstype, source.as_deref(), options, entry, &target).doing(|| doing(entry))?;
-            if *copy_up {
-                super::copy_up::fill(&target, &made).doing(|| doing(entry))?;
+        MountKind::Filesystem { fstype, .. } => match filesystem(work, entry) {
+            Err(error) if needs_plain(fstype) && matches!(error.errno, Errno::ELOOP | Errno::ENOTDIR) => {
+                let text = format!("filesystem {fstype:?} must be mounted on ordinary directory");
+                Err(Error::Refused(format!("{}: {text}", doing(entry))))
             }
-            finish(entry, &made, &target)
-        }
+            done => done.doing(|| doing(entry)),
+        },
         MountKind::Bind { source: path, recursive, nofollow, copy_symlink } => {
-            if *copy_symlink && copied_symlink(root, entry, path)? {
+            if *copy_symlink && copied_symlink(&work.root, entry, path)? {
                 return Ok(());
             }
             let tree = match source {
                 Some(tree) => tree,
                 None => mount::clone_tree(fd::cwd(), path, *recursive, !nofollow).doing(|| doing(entry))?,
             };
-            let stat = fd::stat(&tree).doing(|| doing(entry))?;
-            let leaf = match fd::file_type(&stat) {
-                SFlag::S_IFDIR => Leaf::Directory,
-                _ => Leaf::File,
-            };
-            finish(entry, &tree, &find_target(root, entry, leaf)?)
+            bind(work, entry, tree).doing(|| doing(entry))
         }
-        MountKind::Cgroup => {
-            let target = find_target(root, entry, Leaf::Directory)?;
-            cgroups::mount(entry, &target, cgroup).doing(|| doing(entry))
-        }
+        MountKind::Cgroup => cgroups::mount(work, entry).doing(|| doing(entry)),
         MountKind::Remount => {
-            let target = root.find(&entry.destination).doing(|| doing(entry))?;
+            let target = work.root.find(&entry.destination).doing(|| doing(entry))?;
             change(entry, &target).doing(|| doing(entry))
         }
     }
 }
 
-/// Where a mount goes; made if missing.
-fn find_target(root: &RootFd, entry: &Mount, leaf: Leaf) -> Result<OwnedFd, Error> {
-    let found = match entry.destination_nofollow {
-        true => match root.find_nofollow(&entry.destination) {
-            Err(error) if error.errno == Errno::ENOENT => root.find_or_make(&entry.destination, leaf),
-            done => done,
-        },
-        false => root.find_or_make(&entry.destination, leaf),
-    };
-    found.doing(|| doing(entry))
-}
-
 /// proc and sysfs go onto real directories only: behind a symlink, what is masked later would be somewhere else (CVE-2019-19921,
 /// CVE-2023-27561, CVE-2025-54867).
-fn filesystem_target(root: &RootFd, entry: &Mount, fstype: &str) -> Result<OwnedFd, Error> {
-    if !matches!(fstype, "proc" | "sysfs") {
-        return find_target(root, entry, Leaf::Directory);
-    }
-    match root.plain_directory(&entry.destination) {
-        Err(error) if matches!(error.errno, Errno::ELOOP | Errno::ENOTDIR) => Err(Error::Refused(format!(
-            "{}: filesystem {fstype:?} must be mounted on ordinary directory",
-            doing(entry)
-        ))),
-        done => done.doing(|| doing(entry)),
-    }
+fn needs_plain(fstype: &str) -> bool {
+    matches!(fstype, "proc" | "sysfs")
 }
 
-/// Makes a new instance of a file system, detached.
-fn filesystem(
-    fstype: &str,
-    source: Option<&Path>,
-    options: &[FsOption],
-    entry: &Mount,
-    target: impl AsFd,
-) -> sys::Result<OwnedFd> {
+/// Makes a new instance of a file system, and attaches it.
+fn filesystem(work: &mut Rootfs<'_>, entry: &Mount) -> sys::Result<()> {
+    let MountKind::Filesystem { fstype, source, options, copy_up } = &entry.kind else { return Ok(()) };
     let context = FsContext::open(fstype)?;
     if let Some(source) = source {
         context.set("source", Some(source.as_os_str().as_bytes()))?;
@@ -110,33 +68,72 @@ fn filesystem(
     for option in options {
         context.set(&option.key, option.value.as_ref().map(String::as_bytes))?;
     }
-    if fstype == "tmpfs" && !options.iter().any(|option| option.key == "mode") {
-        let mode = fd::stat(target)?.st_mode & 0o7777;
+    if let (Some(label), false) = (&work.plan.mount_label, needs_plain(fstype)) {
+        context.set("context", Some(label.as_bytes()))?;
+    }
+    let inherits_mode = fstype == "tmpfs" && !options.iter().any(|option| option.key == "mode");
+    let covered = match inherits_mode || *copy_up || entry.destination_nofollow {
+        true => Some(target(&work.root, entry, Leaf::Directory)?),
+        false => None,
+    };
+    if let (Some(covered), true) = (&covered, inherits_mode) {
+        let mode = fd::stat(covered)?.st_mode & 0o7777;
         context.set("mode", Some(format!("{mode:o}").as_bytes()))?;
     }
-    context.mount(entry.attributes.set & !libc::MOUNT_ATTR__ATIME | atime(entry.attributes))
-}
-
-/// The access-time mode among the bits; "relative" is zero.
-fn atime(attributes: AttributeChange) -> u64 {
-    attributes.set & libc::MOUNT_ATTR__ATIME
-}
-
-/// Attributes, propagation, and at last the place.
-fn finish(entry: &Mount, made: impl AsFd, target: impl AsFd) -> Result<(), Error> {
-    if !matches!(entry.kind, MountKind::Filesystem { .. }) {
-        change(entry, &made).doing(|| doing(entry))?;
-    } else if !entry.recursive_attributes.is_empty() {
+    let made = context.mount(entry.attributes.set)?;
+    work.spent.put(context);
+    if let (Some(covered), true) = (&covered, *copy_up) {
+        super::copy_up::fill(covered, &made)?;
+    }
+    if !entry.recursive_attributes.is_empty() {
         let AttributeChange { set, clear } = entry.recursive_attributes;
-        let change = MountAttr { set, clear, ..MountAttr::default() };
-        mount::set_attributes(&made, change, true).doing(|| doing(entry))?;
+        mount::set_attributes(&made, MountAttr { set, clear, ..MountAttr::default() }, true)?;
     }
-    mount::attach(&made, target, Path::new("")).doing(|| doing(entry))?;
-    if let Some(propagation) = entry.propagation {
-        let change = MountAttr { propagation: propagation_flag(propagation.kind), ..MountAttr::default() };
-        mount::set_attributes(&made, change, propagation.recursive).doing(|| doing(entry))?;
+    match covered {
+        Some(covered) => {
+            work.places.forget();
+            mount::attach(&made, covered, Path::new(""))?;
+        }
+        None => work.places.attach(&work.root, &made, &entry.destination, needs_plain(fstype))?,
     }
+    propagate(entry, &made)?;
+    work.spent.put(made);
     Ok(())
+}
+
+/// Gives a copied tree its attributes, and attaches it.
+fn bind(work: &mut Rootfs<'_>, entry: &Mount, tree: OwnedFd) -> sys::Result<()> {
+    change(entry, &tree)?;
+    match fd::file_type(&fd::stat(&tree)?) {
+        SFlag::S_IFDIR if !entry.destination_nofollow => {
+            work.places.attach(&work.root, &tree, &entry.destination, false)?;
+        }
+        kind => {
+            let leaf = if kind == SFlag::S_IFDIR { Leaf::Directory } else { Leaf::File };
+            work.places.forget();
+            mount::attach(&tree, target(&work.root, entry, leaf)?, Path::new(""))?;
+        }
+    }
+    propagate(entry, &tree)?;
+    work.spent.put(tree);
+    Ok(())
+}
+
+/// What a mount covers; made if missing.
+fn target(root: &RootFd, entry: &Mount, leaf: Leaf) -> sys::Result<OwnedFd> {
+    if !entry.destination_nofollow {
+        return root.find_or_make(&entry.destination, leaf);
+    }
+    match root.find_nofollow(&entry.destination) {
+        Err(error) if error.errno == Errno::ENOENT => root.find_or_make(&entry.destination, leaf),
+        done => done,
+    }
+}
+
+fn propagate(entry: &Mount, made: impl AsFd) -> sys::Result<()> {
+    let Some(propagation) = entry.propagation else { return Ok(()) };
+    let change = MountAttr { propagation: propagation_flag(propagation.kind), ..MountAttr::default() };
+    mount::set_attributes(&made, change, propagation.recursive)
 }
 
 /// Sets attributes of a mount, first those of the whole tree, then its own.

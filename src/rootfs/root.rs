@@ -45,6 +45,14 @@ impl RootFd {
         Self(root)
     }
 
+    /// What `path` leads to, if it leads to anything.
+    pub fn find_if_there(&self, path: &Path) -> Result<Option<OwnedFd>> {
+        match fd::open_if_there(&self.0, relative(path), Resolve::InRoot, OFlag::O_PATH) {
+            Err(error) if error.errno == Errno::ENOTDIR => Ok(None),
+            done => done,
+        }
+    }
+
     /// What `path` leads to, symlinks followed inside the root.
     pub fn find(&self, path: &Path) -> Result<OwnedFd> {
         fd::open(&self.0, relative(path), Resolve::InRoot, OFlag::O_PATH, 0)
@@ -62,12 +70,12 @@ impl RootFd {
     /// The directory that `path` names; ELOOP if any component is a symlink, ENOTDIR if it is something else.
     pub fn plain_directory(&self, path: &Path) -> Result<OwnedFd> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-        match fd::open(&self.0, relative(path), Resolve::BeneathMounts, flags, 0) {
-            Err(error) if error.errno == Errno::ENOENT => {
+        match fd::open_if_there(&self.0, relative(path), Resolve::BeneathMounts, flags)? {
+            Some(found) => Ok(found),
+            None => {
                 self.find_or_make(path, Leaf::Directory)?;
                 fd::open(&self.0, relative(path), Resolve::BeneathMounts, flags, 0)
             }
-            done => done,
         }
     }
 
@@ -77,9 +85,9 @@ impl RootFd {
             Leaf::Directory => OFlag::O_PATH | OFlag::O_DIRECTORY,
             Leaf::File => OFlag::O_PATH,
         };
-        let found = match fd::open(&self.0, relative(path), Resolve::InRoot, flags, 0) {
-            Err(error) if error.errno == Errno::ENOENT => self.walk(path, leaf)?,
-            done => done?,
+        let found = match fd::open_if_there(&self.0, relative(path), Resolve::InRoot, flags)? {
+            Some(found) => found,
+            None => self.walk(path, leaf)?,
         };
         if leaf == Leaf::File && fd::file_type(&fd::stat(&found)?) == SFlag::S_IFDIR {
             return Err(Error { call: format!("open({path:?}) as a file"), errno: Errno::EISDIR });
@@ -144,10 +152,9 @@ fn components(path: &Path) -> Vec<OsString> {
 
 /// Opens one name in `dir`, a symlink as itself, and makes it if nothing is there. Somebody else making it first is as good.
 fn open_or_make(dir: BorrowedFd<'_>, name: &Path, leaf: Leaf) -> Result<OwnedFd> {
-    let open = || fd::open(dir, name, Resolve::BeneathNofollow, OFlag::O_PATH | OFlag::O_NOFOLLOW, 0);
-    match open() {
-        Err(error) if error.errno == Errno::ENOENT => {}
-        done => return done,
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW;
+    if let Some(found) = fd::open_if_there(dir, name, Resolve::BeneathNofollow, flags)? {
+        return Ok(found);
     }
     let made = match leaf {
         Leaf::Directory => fd::mkdir(dir, name, 0o755),
@@ -155,7 +162,7 @@ fn open_or_make(dir: BorrowedFd<'_>, name: &Path, leaf: Leaf) -> Result<OwnedFd>
     };
     match made {
         Err(error) if error.errno != Errno::EEXIST => Err(error),
-        _ => open(),
+        _ => fd::open(dir, name, Resolve::BeneathNofollow, flags, 0),
     }
 }
 

@@ -55,8 +55,19 @@ fn c_path(path: &Path) -> nix::Result<CString> {
 
 /// openat2(2). The fd is always close-on-exec. EAGAIN (a rename raced with the walk) is retried.
 pub fn open(dir: impl AsFd, path: &Path, resolve: Resolve, flags: OFlag, mode: u32) -> Result<OwnedFd> {
-    let call = || format!("openat2({}, {path:?})", show_fd(&dir));
-    let name = c_path(path).named(call)?;
+    openat2(&dir, path, resolve, flags, mode).named(|| format!("openat2({}, {path:?})", show_fd(&dir)))
+}
+
+/// As [`open`], of something that need not be there (ENOENT).
+pub fn open_if_there(dir: impl AsFd, path: &Path, resolve: Resolve, flags: OFlag) -> Result<Option<OwnedFd>> {
+    match openat2(&dir, path, resolve, flags, 0) {
+        Err(Errno::ENOENT) => Ok(None),
+        done => done.map(Some).named(|| format!("openat2({}, {path:?})", show_fd(&dir))),
+    }
+}
+
+fn openat2(dir: impl AsFd, path: &Path, resolve: Resolve, flags: OFlag, mode: u32) -> nix::Result<OwnedFd> {
+    let name = c_path(path)?;
     // SAFETY: open_how is a plain structure of integers for which zero is a valid value.
     let mut how: libc::open_how = unsafe { std::mem::zeroed() };
     how.flags = (flags | OFlag::O_CLOEXEC).bits() as u64;
@@ -79,7 +90,7 @@ pub fn open(dir: impl AsFd, path: &Path, resolve: Resolve, flags: OFlag, mode: u
             Ok(fd) => return Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) }),
             Err(Errno::EINTR) => {}
             Err(Errno::EAGAIN) if tries < 128 && resolve != Resolve::Host => tries += 1,
-            Err(errno) => return Err(Error { call: call(), errno }),
+            Err(errno) => return Err(errno),
         }
     }
 }
@@ -294,22 +305,34 @@ pub fn list(dir: impl AsFd) -> Result<Vec<PathBuf>> {
     Ok(names)
 }
 
-/// dup3(2): the same open file at this very number, close-on-exec. What was open there is closed.
-pub fn move_to(fd: impl AsFd, number: u32) -> Result<OwnedFd> {
-    let call = || format!("dup3({}, {number})", show_fd(&fd));
-    let number = RawFd::try_from(number).map_err(|_| Errno::EBADF).named(call)?;
-    if fd.as_fd().as_raw_fd() == number {
-        return duplicate(&fd);
+/// Moves these descriptors to the numbers from `first` on, in their order and close-on-exec, and closes all above (dup3(2),
+/// close_range(2), Linux 5.9). No `OwnedFd` for any other descriptor from `first` on may be dropped later.
+pub fn keep_only(kept: &mut [&mut OwnedFd], first: u32) -> Result<()> {
+    let call = || format!("dup3(…, {first})");
+    let range = RawFd::try_from(first).ok().zip(RawFd::try_from(kept.len()).ok());
+    let (first, end) = range
+        .and_then(|(first, count)| Some((first, first.checked_add(count)?)))
+        .ok_or(Errno::EBADF)
+        .named(call)?;
+    for slot in kept.iter_mut().filter(|slot| slot.as_raw_fd() < end) {
+        // SAFETY: takes only integers, and makes a new descriptor at or above `end`.
+        let fd = Errno::result(unsafe { libc::fcntl(slot.as_raw_fd(), libc::F_DUPFD_CLOEXEC, end) });
+        replace(slot, fd.named(call)?);
     }
-    // SAFETY: takes only integers. Callers give numbers above the standard three whose owners they have dropped.
-    let result = unsafe { libc::dup3(fd.as_fd().as_raw_fd(), number, libc::O_CLOEXEC) };
-    // SAFETY: dup3 has just given us this descriptor.
-    Errno::result(result).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).named(call)
+    for (number, slot) in (first..).zip(kept.iter_mut()) {
+        // SAFETY: the descriptor is open and above all the numbers that are given away here; whatever has this number is closed, and
+        // the caller promises that its owner is never dropped.
+        let fd = Errno::result(unsafe { libc::dup3(slot.as_raw_fd(), number, libc::O_CLOEXEC) });
+        replace(slot, fd.named(call)?);
+    }
+    close_range(end as u32, 0)
 }
 
-/// close_range(2), Linux 5.9: closes this descriptor and all above. No `OwnedFd` for one of them may be dropped later.
-pub fn close_from(first: u32) -> Result<()> {
-    close_range(first, 0)
+/// Puts a descriptor that was just made in place of one that is closed by other means.
+fn replace(slot: &mut OwnedFd, fd: RawFd) {
+    // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
+    let new = unsafe { OwnedFd::from_raw_fd(fd) };
+    std::mem::forget(std::mem::replace(slot, new));
 }
 
 /// close_range(2) with CLOSE_RANGE_CLOEXEC, Linux 5.11: this descriptor and all above end with the next execve(2).

@@ -69,7 +69,7 @@ impl FsContext {
     }
 
     /// Makes the superblock and one detached mount of it with these `MOUNT_ATTR_*` bits.
-    pub fn mount(self, attributes: u64) -> Result<OwnedFd> {
+    pub fn mount(&self, attributes: u64) -> Result<OwnedFd> {
         let create = || format!("fsconfig({}, CREATE){}", self.fstype, self.message());
         self.config(FSCONFIG_CMD_CREATE, ptr::null(), ptr::null()).named(create)?;
         // SAFETY: takes only integers; flag 1 is FSMOUNT_CLOEXEC.
@@ -85,6 +85,12 @@ impl FsContext {
             Ok(n) => format!(" [{}]", String::from_utf8_lossy(&buffer[..n]).trim().trim_start_matches("e ")),
             Err(_) => String::new(),
         }
+    }
+}
+
+impl From<FsContext> for OwnedFd {
+    fn from(context: FsContext) -> Self {
+        context.fd
     }
 }
 
@@ -107,10 +113,21 @@ pub fn clone_tree(dir: impl AsFd, path: &Path, recursive: bool, follow: bool) ->
     take_fd(fd).named(call)
 }
 
-/// move_mount(2): attaches `mount` to what `target` is, or to the one name `name` in it.
+/// move_mount(2): attaches `mount` to what `target` is, or to the one name `name` in it, which is not followed if it is a symlink.
 pub fn attach(mount: impl AsFd, target: impl AsFd, name: &Path) -> Result<()> {
-    let call = || format!("move_mount(mount, {}, {name:?})", show_fd(&target));
-    let name = c_string(name.as_os_str().as_bytes()).named(call)?;
+    move_mount(&mount, &target, name).named(|| format!("move_mount(mount, {}, {name:?})", show_fd(&target)))
+}
+
+/// As [`attach`]; false if there is no such name.
+pub fn attach_if_there(mount: impl AsFd, target: impl AsFd, name: &Path) -> Result<bool> {
+    match move_mount(&mount, &target, name) {
+        Err(Errno::ENOENT) => Ok(false),
+        done => done.map(|()| true).named(|| format!("move_mount(mount, {}, {name:?})", show_fd(&target))),
+    }
+}
+
+fn move_mount(mount: impl AsFd, target: impl AsFd, name: &Path) -> nix::Result<()> {
+    let name = c_string(name.as_os_str().as_bytes())?;
     let mut flags = MOVE_MOUNT_F_EMPTY_PATH;
     if name.is_empty() {
         flags |= MOVE_MOUNT_T_EMPTY_PATH;
@@ -127,7 +144,7 @@ pub fn attach(mount: impl AsFd, target: impl AsFd, name: &Path) -> Result<()> {
             flags,
         )
     };
-    Errno::result(result).map(drop).named(call)
+    Errno::result(result).map(drop)
 }
 
 /// What mount_setattr(2) changes.
