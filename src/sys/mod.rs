@@ -7,6 +7,7 @@ pub mod credentials;
 pub mod entry;
 pub mod error;
 pub mod fd;
+pub mod file;
 pub mod keyring;
 pub mod limits;
 pub mod lock;
@@ -20,6 +21,8 @@ pub mod seal;
 pub mod seccomp;
 pub mod signals;
 pub mod socket;
+pub mod times;
+pub mod xattr;
 
 pub use error::{Error, Result};
 pub use nix::errno::Errno;

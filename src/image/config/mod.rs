@@ -1,0 +1,190 @@
+//! From an image configuration to config.json (image-spec, conversion.md).
+
+mod bundle;
+mod user;
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+
+use serde::Serialize;
+
+use super::document::{Execution, ImageConfig};
+use bundle::{
+    CAPABILITIES, Capabilities, Config, DeviceRule, Linux, MASKED_PATHS, MOUNTS, Mapping, Mount, NAMESPACES,
+    Namespace, Process, READONLY_PATHS, Resources, Rlimit, Root,
+};
+
+/// A configuration that cannot be converted.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its user.
+    #[error(transparent)]
+    User(#[from] user::Error),
+    /// A string that cannot be passed to a program.
+    #[error("{0} contains a zero byte")]
+    Nul(&'static str),
+    /// A variable without a name.
+    #[error("environment entry {0:?} is no NAME=value")]
+    Env(String),
+    /// A volume that is no directory of the image.
+    #[error("volume {0:?} is no path in the image")]
+    Volume(String),
+    /// It cannot be written as JSON.
+    #[error("write as JSON")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Who will run the container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runner {
+    /// Root.
+    Root,
+    /// Somebody else, who becomes root in a user namespace.
+    Rootless {
+        /// Their user.
+        uid: u32,
+        /// Their group.
+        gid: u32,
+    },
+}
+
+impl Runner {
+    /// Whoever runs this process.
+    pub fn this_process() -> Self {
+        let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+        if uid.is_root() { Self::Root } else { Self::Rootless { uid: uid.as_raw(), gid: gid.as_raw() } }
+    }
+}
+
+/// The text of config.json. `root` is the unpacked root file system, which says who the user is.
+pub fn convert(image: &ImageConfig, root: impl AsFd, runner: Runner) -> Result<Vec<u8>, Error> {
+    let user = user::resolve(&image.config.user, root)?;
+    let config = Config {
+        oci_version: "1.0.2",
+        process: process(&image.config, &user)?,
+        root: Root { path: "rootfs", readonly: false },
+        hostname: "keg",
+        mounts: mounts(&image.config, runner)?,
+        annotations: annotations(image),
+        linux: linux(runner),
+    };
+    let mut text = Vec::new();
+    let tabs = serde_json::ser::PrettyFormatter::with_indent(b"\t");
+    config.serialize(&mut serde_json::Serializer::with_formatter(&mut text, tabs))?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+fn process(execution: &Execution, user: &user::User) -> Result<Process, Error> {
+    let mut args: Vec<String> = execution.entrypoint.iter().chain(&execution.cmd).cloned().collect();
+    if args.is_empty() {
+        args.push("/bin/sh".to_owned());
+    }
+    let mut env = execution.env.clone();
+    if let Some(bad) = env.iter().find(|entry| entry.find('=').is_none_or(|at| at == 0)) {
+        return Err(Error::Env(bad.clone()));
+    }
+    if !env.iter().any(|entry| entry.starts_with("PATH=")) {
+        env.insert(0, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
+    }
+    let cwd = match execution.working_dir.as_str() {
+        path if path.starts_with('/') => path.to_owned(),
+        path => format!("/{path}"),
+    };
+    for (what, strings) in [("the command", &args), ("the environment", &env)] {
+        if strings.iter().any(|text| text.contains('\0')) {
+            return Err(Error::Nul(what));
+        }
+    }
+    if cwd.contains('\0') {
+        return Err(Error::Nul("the working directory"));
+    }
+    Ok(Process {
+        terminal: false,
+        user: bundle::User {
+            uid: user.uid.0,
+            gid: user.gid.0,
+            additional_gids: user.additional_gids.iter().map(|gid| gid.0).collect(),
+        },
+        args,
+        env,
+        cwd,
+        capabilities: Capabilities {
+            bounding: CAPABILITIES,
+            effective: CAPABILITIES,
+            permitted: CAPABILITIES,
+        },
+        rlimits: [Rlimit { kind: "RLIMIT_NOFILE", hard: 1024, soft: 1024 }],
+        no_new_privileges: true,
+    })
+}
+
+/// The usual mounts, and one for each volume, which begins with what the image has there.
+fn mounts(execution: &Execution, runner: Runner) -> Result<Vec<Mount>, Error> {
+    let mut mounts = Vec::new();
+    for (destination, kind, source, options) in MOUNTS {
+        let mut mount =
+            Mount { destination: (*destination).to_owned(), kind, source, options: options.to_vec() };
+        if runner != Runner::Root {
+            // In a user namespace with one user there is no group 5.
+            mount.options.retain(|option| *option != "gid=5");
+        }
+        mounts.push(mount);
+    }
+    for volume in execution.volumes.keys() {
+        let parts = || volume.split('/').filter(|part| !part.is_empty() && *part != ".");
+        if volume.contains('\0') || parts().any(|part| part == "..") || parts().next().is_none() {
+            return Err(Error::Volume(volume.clone()));
+        }
+        mounts.push(Mount {
+            destination: parts().fold(String::new(), |path, part| path + "/" + part),
+            kind: "tmpfs",
+            source: "tmpfs",
+            options: vec!["nosuid", "nodev", "tmpcopyup"],
+        });
+    }
+    Ok(mounts)
+}
+
+fn linux(runner: Runner) -> Linux {
+    let mut namespaces: Vec<Namespace> = NAMESPACES.iter().map(|kind| Namespace { kind }).collect();
+    let map = |host_id| vec![Mapping { container_id: 0, host_id, size: 1 }];
+    let (mut uid_mappings, mut gid_mappings) = (Vec::new(), Vec::new());
+    if let Runner::Rootless { uid, gid } = runner {
+        namespaces.push(Namespace { kind: "user" });
+        (uid_mappings, gid_mappings) = (map(uid), map(gid));
+    }
+    Linux {
+        uid_mappings,
+        gid_mappings,
+        resources: Resources { devices: [DeviceRule { allow: false, access: "rwm" }] },
+        namespaces,
+        masked_paths: MASKED_PATHS,
+        readonly_paths: READONLY_PATHS,
+    }
+}
+
+/// What the conversion document derives from fields of the image; its labels win.
+fn annotations(image: &ImageConfig) -> BTreeMap<String, String> {
+    let joined = |list: Vec<&str>| (!list.is_empty()).then(|| list.join(","));
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let derived = [
+        ("os", some(&image.os)),
+        ("architecture", some(&image.architecture)),
+        ("variant", image.variant.clone()),
+        ("os.version", image.os_version.clone()),
+        ("os.features", joined(image.os_features.iter().map(String::as_str).collect())),
+        ("author", image.author.clone()),
+        ("created", image.created.clone()),
+        ("stopSignal", some(&image.config.stop_signal)),
+        ("exposedPorts", joined(image.config.exposed_ports.keys().map(String::as_str).collect())),
+    ];
+    let derived = derived
+        .into_iter()
+        .filter_map(|(key, value)| Some((format!("org.opencontainers.image.{key}"), value?)));
+    let labels = image.config.labels.iter().map(|(key, value)| (key.clone(), value.clone()));
+    derived.chain(labels).filter(|(key, _)| !key.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! Owner, mode, extended attributes and time, in the order in which they do not undo each other:
+//! a change of owner clears file capabilities and set-id bits, and any change sets the time.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use nix::fcntl::OFlag;
+
+use super::Error;
+use super::entry::Attributes;
+use super::error::Shown;
+use super::tree::Tree;
+use crate::sys::{self, Errno, fd, times, xattr};
+
+/// How owners are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owners {
+    /// As they are.
+    Kept,
+    /// We may not change owners: recorded in the attribute `user.rootlesscontainers`.
+    Recorded,
+}
+
+impl Owners {
+    /// What this process may do.
+    pub fn of_this_process() -> Self {
+        if nix::unistd::geteuid().is_root() { Self::Kept } else { Self::Recorded }
+    }
+}
+
+/// The attribute with which rootless tools record the owner a file should have.
+const ROOTLESS: &[u8] = b"user.rootlesscontainers";
+
+/// Whether an attribute of a layer is applied. The others mean something to this host only
+/// (labels, integrity, overlay's own marks) or to whoever is trusted by it.
+fn is_applied(name: &[u8]) -> bool {
+    match name {
+        b"security.capability" | b"system.posix_acl_access" | b"system.posix_acl_default" => true,
+        ROOTLESS => false,
+        _ => name.starts_with(b"user.") && !name.starts_with(b"user.overlay."),
+    }
+}
+
+impl Tree {
+    /// Attributes of an open file or directory.
+    pub(super) fn set_attributes(&mut self, file: impl AsFd, attributes: &Attributes) -> sys::Result<()> {
+        if self.owners == Owners::Kept {
+            fd::chown(&file, Path::new(""), attributes.uid, attributes.gid)?;
+        }
+        fd::chmod(&file, attributes.mode)?;
+        self.set_xattrs(attributes, |name, value| xattr::set(&file, name, value))?;
+        attributes.mtime.map_or(Ok(()), |time| times::set(&file, time))
+    }
+
+    /// Attributes of a device or FIFO that has just been made.
+    pub(super) fn set_special(
+        &mut self,
+        dir: impl AsFd,
+        name: &Path,
+        attributes: &Attributes,
+    ) -> sys::Result<()> {
+        if self.owners == Owners::Kept {
+            fd::chown(&dir, name, attributes.uid, attributes.gid)?;
+        }
+        fd::chmod_at(&dir, name, attributes.mode)?;
+        if attributes.xattrs.iter().any(|(name, _)| is_applied(name)) {
+            let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW;
+            let file = fd::open(&dir, name, fd::Resolve::Beneath, flags, 0)?;
+            self.set_xattrs(attributes, |name, value| xattr::set_by_path_fd(&file, name, value))?;
+        }
+        attributes.mtime.map_or(Ok(()), |time| times::set_at(&dir, name, time))
+    }
+
+    /// Attributes of a symlink, which has neither a mode nor extended attributes of these kinds.
+    pub(super) fn set_symlink(
+        &mut self,
+        dir: impl AsFd,
+        name: &Path,
+        attributes: &Attributes,
+    ) -> sys::Result<()> {
+        if self.owners == Owners::Kept {
+            fd::chown(&dir, name, attributes.uid, attributes.gid)?;
+        }
+        attributes.mtime.map_or(Ok(()), |time| times::set_at(&dir, name, time))
+    }
+
+    fn set_xattrs(
+        &mut self,
+        attributes: &Attributes,
+        set: impl Fn(&[u8], &[u8]) -> sys::Result<()>,
+    ) -> sys::Result<()> {
+        let (uid, gid) = (attributes.uid, attributes.gid);
+        if self.owners == Owners::Recorded && (uid, gid) != (0, 0) {
+            self.tolerate(ROOTLESS, set(ROOTLESS, &recorded_owner(uid, gid)))?;
+        }
+        for (name, value) in &attributes.xattrs {
+            if is_applied(name) {
+                self.tolerate(name, set(name, value))?;
+            } else {
+                self.note(&format!("attribute {} left out", Shown::new(name)));
+            }
+        }
+        Ok(())
+    }
+
+    /// A file system without user attributes, or a user without the right to give capabilities,
+    /// is worth a note. That the kernel refuses root a capability is an error.
+    fn tolerate(&mut self, name: &[u8], done: sys::Result<()>) -> sys::Result<()> {
+        let is_user = name.starts_with(b"user.");
+        match done {
+            Err(error) if is_user && matches!(error.errno, Errno::ENOTSUP | Errno::EPERM) => {}
+            Err(error) if self.owners == Owners::Recorded && error.errno == Errno::EPERM => {}
+            other => return other,
+        }
+        self.note(&format!("attribute {} not possible here", Shown::new(name)));
+        Ok(())
+    }
+
+    /// Gives directories their attributes, those furthest down first: a parent that may not be
+    /// entered any more is closed after its children.
+    pub(super) fn finish_directories(&mut self) -> Result<(), Error> {
+        for (path, attributes) in std::mem::take(&mut self.directories).into_iter().rev() {
+            self.open(&path, OFlag::O_RDONLY)
+                .and_then(|directory| self.set_attributes(&directory, &attributes))
+                .map_err(|source| Error::Directory { name: Shown::new(&path), source })?;
+        }
+        Ok(())
+    }
+}
+
+/// The protocol-buffers message `{ uint32 uid = 1; uint32 gid = 2; }`; zeros are left out.
+fn recorded_owner(uid: u32, gid: u32) -> Vec<u8> {
+    let mut message = Vec::new();
+    for (tag, mut id) in [(0x08, uid), (0x10, gid)] {
+        if id == 0 {
+            continue;
+        }
+        message.push(tag);
+        while id >= 0x80 {
+            message.push((id & 0x7f) as u8 | 0x80);
+            id >>= 7;
+        }
+        message.push(id as u8);
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_applied, recorded_owner};
+
+    #[test]
+    fn which_attributes_are_applied() {
+        for name in ["user.x", "security.capability", "system.posix_acl_access", "system.posix_acl_default"] {
+            assert!(is_applied(name.as_bytes()), "{name}");
+        }
+        for name in [
+            "trusted.overlay.opaque",
+            "trusted.x",
+            "user.overlay.opaque",
+            "security.selinux",
+            "security.ima",
+            "security.evm",
+            "security.apparmor",
+            "system.nfs4_acl",
+            "user.rootlesscontainers",
+            "",
+        ] {
+            assert!(!is_applied(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn recorded_owners_are_protocol_buffers() {
+        assert_eq!(recorded_owner(0, 0), b"");
+        assert_eq!(recorded_owner(1, 0), b"\x08\x01");
+        assert_eq!(recorded_owner(1000, 300), b"\x08\xe8\x07\x10\xac\x02");
+    }
+}

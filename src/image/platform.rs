@@ -1,0 +1,165 @@
+//! Platforms: `linux/arm64/v8`, what a machine can run, and which of several fits best.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Operating system and processor, in Go's names (GOOS, GOARCH).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Platform {
+    /// GOOS.
+    pub os: String,
+    /// GOARCH.
+    pub architecture: String,
+    /// The processor's variant: `v7` of arm, `v3` of amd64.
+    pub variant: Option<String>,
+    /// The version of the operating system, where it matters.
+    pub os_version: Option<String>,
+    /// What the operating system must be able to do.
+    pub os_features: Vec<String>,
+}
+
+/// The text is no platform.
+#[derive(Debug, thiserror::Error)]
+#[error("invalid platform {0:?}: expected os/architecture[/variant]")]
+pub struct InvalidPlatform(pub String);
+
+impl Platform {
+    /// The platform keg was built for and runs on.
+    pub fn host() -> Self {
+        Self::named("linux", std::env::consts::ARCH, None)
+    }
+
+    fn named(os: &str, architecture: &str, variant: Option<&str>) -> Self {
+        let (architecture, usual) = match architecture {
+            "x86_64" | "x86-64" => ("amd64", None),
+            "aarch64" => ("arm64", None),
+            "armhf" => ("arm", Some("v7")),
+            "armel" => ("arm", Some("v6")),
+            "i386" | "i686" => ("386", None),
+            "powerpc64" if cfg!(target_endian = "little") => ("ppc64le", None),
+            "loongarch64" => ("loong64", None),
+            other => (other, None),
+        };
+        let variant = variant.or(usual).map(str::to_owned);
+        Self { os: os.to_owned(), architecture: architecture.to_owned(), variant, ..Self::default() }
+    }
+
+    /// Attestations are listed under this platform, which nothing can run.
+    pub fn is_unknown(&self) -> bool {
+        self.os == "unknown" || self.architecture == "unknown"
+    }
+
+    /// The variant as a number, where a missing one means the architecture's baseline.
+    fn level(&self) -> Option<u32> {
+        let baseline = match self.architecture.as_str() {
+            "arm" => "v7",
+            "arm64" => "v8",
+            _ => "v1",
+        };
+        let variant = match self.variant.as_deref() {
+            None | Some("") => baseline,
+            Some(variant) => variant,
+        };
+        let digits = variant.strip_prefix('v').unwrap_or(variant);
+        let (major, minor) = digits.split_once('.').unwrap_or((digits, "0"));
+        let number = |text: &str| text.parse::<u16>().ok().map(u32::from);
+        Some(number(major)? << 16 | number(minor)?)
+    }
+
+    /// How well what `offered` names fits a wish for `self`: `None` not at all, 0 exactly, more is
+    /// worse. Of one architecture, lower variants run on higher ones.
+    pub fn distance(&self, offered: &Self) -> Option<u32> {
+        if self.os != offered.os || self.architecture != offered.architecture {
+            return None;
+        }
+        if self.os_version.is_some() && offered.os_version.is_some() && self.os_version != offered.os_version
+        {
+            return None;
+        }
+        if offered.os_features.iter().any(|feature| !self.os_features.contains(feature)) {
+            return None;
+        }
+        match (self.level(), offered.level()) {
+            (Some(wanted), Some(has)) => wanted.checked_sub(has),
+            _ if self.variant == offered.variant => Some(0),
+            _ => None,
+        }
+    }
+}
+
+impl FromStr for Platform {
+    type Err = InvalidPlatform;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts: Vec<&str> = text.split('/').collect();
+        let legal = |part: &&str| {
+            !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        };
+        if !parts.iter().all(legal) {
+            return Err(InvalidPlatform(text.to_owned()));
+        }
+        match parts[..] {
+            [os, architecture] => Ok(Self::named(os, architecture, None)),
+            [os, architecture, variant] => Ok(Self::named(os, architecture, Some(variant))),
+            _ => Err(InvalidPlatform(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        if let Some(variant) = &self.variant {
+            write!(f, "/{variant}")?;
+        }
+        if let Some(version) = &self.os_version {
+            write!(f, " {version}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Platform;
+
+    fn distance(wanted: &str, offered: &str) -> Option<u32> {
+        let parse = |text: &str| text.parse::<Platform>().unwrap();
+        parse(wanted).distance(&parse(offered))
+    }
+
+    #[test]
+    fn the_nearest_lower_variant_fits_best() {
+        assert_eq!(distance("linux/amd64", "linux/amd64"), Some(0));
+        assert_eq!(distance("linux/x86_64", "linux/amd64/v1"), Some(0));
+        assert_eq!(distance("linux/amd64", "linux/amd64/v2"), None);
+        assert_eq!(distance("linux/arm64", "linux/arm64/v8"), Some(0));
+        assert_eq!(distance("linux/arm/v6", "linux/arm/v7"), None);
+        assert_eq!(distance("linux/arm", "linux/arm/v7"), Some(0));
+        assert!(distance("linux/arm/v7", "linux/arm/v6") < distance("linux/arm/v7", "linux/arm/v5"));
+        assert!(distance("linux/amd64/v3", "linux/amd64/v2") < distance("linux/amd64/v3", "linux/amd64"));
+        assert_eq!(distance("linux/amd64", "windows/amd64"), None);
+        assert_eq!(distance("linux/arm64", "linux/arm/v7"), None);
+        assert_eq!(distance("linux/x/odd", "linux/x/odd"), Some(0));
+        assert_eq!(distance("linux/x/odd", "linux/x/even"), None);
+    }
+
+    #[test]
+    fn version_and_features_of_the_operating_system_count() {
+        let wanted = Platform { os_version: Some("1".into()), ..Platform::host() };
+        let other = Platform { os_version: Some("2".into()), ..Platform::host() };
+        assert_eq!(wanted.distance(&other), None);
+        assert_eq!(wanted.distance(&wanted.clone()), Some(0));
+        let demanding = Platform { os_features: vec!["x".into()], ..Platform::host() };
+        assert_eq!(Platform::host().distance(&demanding), None);
+        assert_eq!(demanding.distance(&demanding.clone()), Some(0));
+    }
+
+    #[test]
+    fn texts_that_are_no_platform() {
+        for bad in ["", "linux", "linux/", "/amd64", "a/b/c/d", "linux/am d64"] {
+            assert!(bad.parse::<Platform>().is_err(), "{bad}");
+        }
+        assert_eq!("linux/armhf".parse::<Platform>().unwrap().to_string(), "linux/arm/v7");
+    }
+}

@@ -1,0 +1,19 @@
+//! `image::unpack` on layouts made in memory: what honest images become, and that hostile and
+//! damaged ones leave nothing behind, inside or outside. Runs without root; what needs root says so.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+mod attributes;
+mod damage;
+mod hostile;
+mod layout;
+mod limits;
+mod selection;
+mod tar;
+mod tree;
+mod whiteouts;
+mod world;
+
+pub use layout::Layout;
+pub use tar::{Item, chr, dir, fifo, file, hardlink, symlink, tar};
+pub use world::World;

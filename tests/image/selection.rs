@@ -1,0 +1,194 @@
+//! Which image is chosen: by name, digest and platform, past everything that is no image.
+
+use serde_json::{Value, json};
+
+use super::layout::{CONFIG, INDEX, architecture, config, gzip};
+use super::world::names;
+use super::{Layout, World, dir, file, tar};
+
+/// An image whose only file says who it is.
+fn image(layout: &mut Layout, who: &str) -> Value {
+    let layers = [tar(&[file(who, "")])];
+    layout.image(&layers, config(&layers))
+}
+
+/// An image for a platform, and its descriptor saying so.
+fn image_for(layout: &mut Layout, platform: &str) -> Value {
+    let parts: Vec<&str> = platform.split('/').collect();
+    let layers = [tar(&[file(platform.replace('/', "-"), "")])];
+    let mut about = config(&layers);
+    (about["os"], about["architecture"]) = (json!(parts[0]), json!(parts[1]));
+    let mut descriptor = layout.image(&layers, about);
+    descriptor["platform"] = json!({"os": parts[0], "architecture": parts[1]});
+    if let Some(variant) = parts.get(2) {
+        descriptor["platform"]["variant"] = json!(variant);
+    }
+    descriptor
+}
+
+fn chosen(layout: &Layout, reference: &str, platform: Option<&str>) -> Result<String, String> {
+    let mut world = World::begin();
+    world.platform = platform.map(|platform| platform.parse().unwrap());
+    world.unpack(layout, reference).map(|root| names(&root).join(","))
+}
+
+#[test]
+fn by_name() {
+    let mut layout = Layout::empty();
+    assert!(chosen(&layout, "", None).unwrap_err().contains("the layout holds no image"));
+    let one = image(&mut layout, "one");
+    layout.tag("v1", one.clone());
+    assert_eq!(chosen(&layout, "", None).unwrap(), "one");
+    // Two names of one image are no question.
+    layout.tag("docker.io/library/x:v1", one.clone());
+    assert_eq!(chosen(&layout, "", None).unwrap(), "one");
+    assert_eq!(chosen(&layout, ":docker.io/library/x:v1", None).unwrap(), "one");
+    let two = image(&mut layout, "two");
+    layout.tag("v2", two.clone());
+    assert_eq!(chosen(&layout, ":v2", None).unwrap(), "two");
+    let error = chosen(&layout, "", None).unwrap_err();
+    assert!(error.ends_with("several images fit, name one: v1, v2"), "{error}");
+    let error = chosen(&layout, ":v3", None).unwrap_err();
+    assert!(error.ends_with("no image is named \"v3\"; there is v1, docker.io/library/x:v1, v2"), "{error}");
+    layout.tag("v2", one);
+    assert!(chosen(&layout, ":v2", None).unwrap_err().contains("several images fit"));
+    let digest = two["digest"].as_str().unwrap();
+    assert_eq!(chosen(&layout, &format!("@{digest}"), None).unwrap(), "two");
+    let none = format!("@sha256:{}", "0".repeat(64));
+    assert!(chosen(&layout, &none, None).unwrap_err().contains("no manifest or index has digest"));
+}
+
+#[test]
+fn by_platform_through_nested_indexes() {
+    let mut layout = Layout::empty();
+    let mut inner = Vec::new();
+    for platform in
+        ["linux/amd64", "linux/arm64/v8", "linux/arm/v5", "linux/arm/v6", "windows/amd64", "linux/s390x"]
+    {
+        inner.push(image_for(&mut layout, platform));
+    }
+    let mut attestation = image(&mut layout, "attestation");
+    attestation["platform"] = json!({"os": "unknown", "architecture": "unknown"});
+    inner.insert(0, attestation);
+    let (left, right) = inner.split_at(3);
+    let left = layout.json(INDEX, &json!({"schemaVersion": 2, "manifests": left}));
+    let docker = "application/vnd.docker.distribution.manifest.list.v2+json";
+    let right = layout.json(docker, &json!({"schemaVersion": 2, "mediaType": docker, "manifests": right}));
+    let both = layout.json(INDEX, &json!({"schemaVersion": 2, "manifests": [left, right]}));
+    layout.tag("all", both.clone());
+    for (platform, file) in [
+        ("linux/amd64", "linux-amd64"),
+        ("linux/amd64/v3", "linux-amd64"),
+        ("linux/arm64", "linux-arm64-v8"),
+        ("linux/aarch64", "linux-arm64-v8"),
+        ("linux/arm/v7", "linux-arm-v6"),
+        ("linux/arm/v5", "linux-arm-v5"),
+        ("linux/s390x", "linux-s390x"),
+    ] {
+        for reference in ["", ":all"] {
+            assert_eq!(chosen(&layout, reference, Some(platform)).unwrap(), file, "{platform}");
+        }
+    }
+    let host = format!("linux-{}", architecture());
+    assert!(chosen(&layout, "", None).unwrap().starts_with(&host));
+    let error = chosen(&layout, ":all", Some("linux/riscv64")).unwrap_err();
+    assert!(error.contains("no image for linux/riscv64; there is linux/amd64, linux/arm64/v8"), "{error}");
+    assert!(!error.contains("unknown"), "{error}");
+    let inside = format!("@{}", right["digest"].as_str().unwrap());
+    assert_eq!(chosen(&layout, &inside, Some("linux/s390x")).unwrap(), "linux-s390x");
+}
+
+/// A layout with one platform of an index has only that platform's blobs.
+#[test]
+fn what_is_not_chosen_may_be_missing() {
+    let mut layout = Layout::empty();
+    let here = image_for(&mut layout, &format!("linux/{}", architecture()));
+    let mut other = image_for(&mut layout, "linux/s390x");
+    layout.blobs.remove(other["digest"].as_str().unwrap());
+    other["size"] = json!(3);
+    let index = layout.json(INDEX, &json!({"schemaVersion": 2, "manifests": [other, here]}));
+    layout.tag("latest", index);
+    assert!(chosen(&layout, "", None).unwrap().starts_with("linux-"));
+    let error = chosen(&layout, "", Some("linux/s390x")).unwrap_err();
+    assert!(error.contains("the blob is missing"), "{error}");
+}
+
+#[test]
+fn artifacts_beside_an_image_are_passed_over_and_named_when_asked_for() {
+    let mut layout = Layout::empty();
+    let one = image(&mut layout, "one");
+    layout.tag("v1", one.clone());
+    let empty = layout.json("application/vnd.oci.empty.v1+json", &json!({}));
+    let signature = json!({"schemaVersion": 2, "config": empty, "layers": [], "subject": one,
+        "artifactType": "application/vnd.cncf.notary.signature"});
+    let signature = layout.json("application/vnd.oci.image.manifest.v1+json", &signature);
+    layout.list(signature.clone());
+    assert_eq!(chosen(&layout, "", None).unwrap(), "one");
+    let digest = signature["digest"].as_str().unwrap();
+    let error = chosen(&layout, &format!("@{digest}"), None).unwrap_err();
+    assert!(error.ends_with("not an image but a Notation signature"), "{error}");
+}
+
+#[test]
+fn dockers_media_types_and_plain_layers() {
+    let mut layout = Layout::empty();
+    let layers = [tar(&[dir("d")]), tar(&[file("d/f", "")])];
+    let config = layout.json("application/vnd.docker.container.image.v1+json", &config(&layers));
+    let plain = layout.blob("application/vnd.docker.image.rootfs.diff.tar.gzip", layers[0].clone());
+    let members = [gzip(&layers[1][..512]), gzip(&layers[1][512..])].concat();
+    let members = layout.blob("application/vnd.oci.image.layer.v1.tar", members);
+    let docker = "application/vnd.docker.distribution.manifest.v2+json";
+    let manifest =
+        json!({"schemaVersion": 2, "mediaType": docker, "config": config, "layers": [plain, members]});
+    let manifest = layout.json(docker, &manifest);
+    layout.tag("latest", manifest);
+    let world = World::begin();
+    let root = world.unpack(&layout, ":latest").unwrap();
+    assert_eq!(names(&root.join("d")), ["f"]);
+}
+
+#[test]
+fn embedded_data_stands_for_its_blob_and_is_verified() {
+    let mut layout = Layout::of(&[tar(&[file("f", "")])]);
+    let mut manifest = layout.manifest();
+    manifest["config"] = layout.json(CONFIG, &config(&[tar(&[file("f", "")])]));
+    let digest = manifest["config"]["digest"].as_str().unwrap().to_owned();
+    let bytes = layout.blobs.remove(&digest).unwrap();
+    let encoded = base64(&bytes);
+    manifest["config"]["data"] = json!(encoded);
+    layout.set_manifest(&manifest);
+    assert_eq!(chosen(&layout, "", None).unwrap(), "f");
+    manifest["config"]["data"] = json!(encoded.replacen('b', "c", 1));
+    layout.set_manifest(&manifest);
+    assert!(chosen(&layout, "", None).unwrap_err().contains("the blob is damaged"));
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let bits =
+            group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
+        for at in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * at) & 63) as usize];
+            text.push(if at > group.len() { '=' } else { char::from(digit) });
+        }
+    }
+    text
+}
+
+#[test]
+fn other_digests() {
+    let mut layout = Layout::of(&[tar(&[file("f", "")])]);
+    let digest = layout.layer(0);
+    let bytes = layout.blobs.remove(&digest).unwrap();
+    let hash = blake3::hash(&bytes).to_hex();
+    layout.blobs.insert(format!("blake3:{hash}"), bytes);
+    layout.edit_manifest(|manifest| manifest["layers"][0]["digest"] = json!(format!("blake3:{hash}")));
+    assert_eq!(chosen(&layout, "", None).unwrap(), "f");
+    let wrong = hash.replace(&hash[..1], if hash.starts_with('0') { "1" } else { "0" });
+    let bytes = layout.blobs.remove(&format!("blake3:{hash}")).unwrap();
+    layout.blobs.insert(format!("blake3:{wrong}"), bytes);
+    layout.edit_manifest(|manifest| manifest["layers"][0]["digest"] = json!(format!("blake3:{wrong}")));
+    assert!(chosen(&layout, "", None).unwrap_err().contains("the blob is damaged"));
+}
