@@ -65,13 +65,61 @@ pub(super) fn process(tree: &mut Tree<'_>, path: &str, warnings: &mut Vec<Warnin
         members.retain(|(key, _)| key != "user");
         members.push((Cow::Borrowed("user"), Tree::Object(Vec::new())));
     }
-    if let Some(Tree::Object(affinity)) = tree.get_mut("execCPUAffinity") {
-        affinity.retain(|(_, value)| *value != Tree::String(Cow::Borrowed("")));
+    if let Some(affinity) = tree.get_mut("execCPUAffinity") {
+        cpu_affinity(affinity, &member(path, "execCPUAffinity"))?;
+    }
+    if let Some(scheduler) = tree.get_mut("scheduler") {
+        scheduler_flags(scheduler, &member(path, "scheduler"))?;
     }
     if let Some(sets) = tree.get_mut("capabilities") {
         capabilities(sets, &member(path, "capabilities"), warnings);
     }
     require_all(tree, path, REQUIRED_OF_PROCESS)
+}
+
+/// Spaces are allowed and an empty list is as good as none; oci-spec takes neither.
+fn cpu_affinity(tree: &mut Tree<'_>, path: &str) -> Result<(), Error> {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let range = |text: &str| text.split_once('-').map_or(number(text), |(a, b)| number(a) && number(b));
+    for name in ["initial", "final"] {
+        let Some(Tree::String(list)) = tree.get_mut(name) else { continue };
+        let joined = list.replace(' ', "");
+        if joined.is_empty() {
+            tree.remove(name);
+        } else if joined.split(',').all(range) {
+            *list = Cow::Owned(joined);
+        } else {
+            return Err(Error::new(member(path, name), format!("{list:?} is no list of CPUs such as 0-3,7")));
+        }
+    }
+    Ok(())
+}
+
+/// The specification's names of scheduler flags, and oci-spec's.
+const SCHEDULER_FLAGS: [(&str, &str); 7] = [
+    ("SCHED_FLAG_RESET_ON_FORK", "SCHED_RESET_ON_FORK"),
+    ("SCHED_FLAG_RECLAIM", "SCHED_FLAG_RECLAIM"),
+    ("SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_D_L_OVERRUN"),
+    ("SCHED_FLAG_KEEP_POLICY", "SCHED_FLAG_KEEP_POLICY"),
+    ("SCHED_FLAG_KEEP_PARAMS", "SCHED_FLAG_KEEP_PARAMS"),
+    ("SCHED_FLAG_UTIL_CLAMP_MIN", "SCHED_FLAG_UTIL_CLAMP_MIN"),
+    ("SCHED_FLAG_UTIL_CLAMP_MAX", "SCHED_FLAG_UTIL_CLAMP_MAX"),
+];
+
+fn scheduler_flags(tree: &mut Tree<'_>, path: &str) -> Result<(), Error> {
+    let Some(Tree::Array(flags)) = tree.get_mut("flags") else { return Ok(()) };
+    for (n, flag) in flags.iter_mut().enumerate() {
+        let Tree::String(name) = flag else { continue };
+        match SCHEDULER_FLAGS.iter().find(|(known, _)| known == name) {
+            Some((_, theirs)) => *name = Cow::Borrowed(theirs),
+            None => {
+                let known = SCHEDULER_FLAGS.map(|(known, _)| known).join(", ");
+                let path = format!("{}[{n}]", member(path, "flags"));
+                return Err(Error::new(path, format!("unknown value {name:?}, known are {known}")));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn capabilities(sets: &mut Tree<'_>, path: &str, warnings: &mut Vec<Warning>) {

@@ -102,6 +102,18 @@ fn types() {
             "process.rlimits[0].hard: missing, but required",
         ),
         (
+            "/process/scheduler",
+            json!({"policy": "SCHED_OTHER", "flags": ["SCHED_RESET_ON_FORK"]}),
+            "process.scheduler.flags[0]: unknown value \"SCHED_RESET_ON_FORK\", known are SCHED_FLAG_RESET_ON_FORK, \
+             SCHED_FLAG_RECLAIM, SCHED_FLAG_DL_OVERRUN, SCHED_FLAG_KEEP_POLICY, SCHED_FLAG_KEEP_PARAMS, \
+             SCHED_FLAG_UTIL_CLAMP_MIN, SCHED_FLAG_UTIL_CLAMP_MAX",
+        ),
+        (
+            "/process/execCPUAffinity",
+            json!({"initial": "0-3, 7", "final": "0-"}),
+            "process.execCPUAffinity.final: \"0-\" is no list of CPUs such as 0-3,7",
+        ),
+        (
             "/linux/devices",
             json!([{"path": "/dev/x", "type": "c", "major": 1}]),
             "linux.devices[0].minor: missing, but required",

@@ -72,6 +72,7 @@ fn full() -> Value {
     }
     config["hooks"] = json!({"poststop": [{"path": "/a", "args": ["a"], "env": ["A=1"], "timeout": 3}]});
     config["linux"]["timeOffsets"] = json!({"monotonic": {"secs": 1, "nanosecs": 2}});
+    config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "time"}));
     config["linux"]["devices"] = json!([{"path": "/dev/x", "type": "c", "major": 1, "minor": 2}]);
     config["linux"]["seccomp"] = json!({
         "defaultAction": "SCMP_ACT_ALLOW",
@@ -92,6 +93,12 @@ fn try_it(bytes: &[u8]) {
     }
     let lines = findings.iter().filter(|finding| finding.what.contains('\n') || finding.path.contains('\n'));
     assert_eq!(lines.count(), 0, "{findings:?}");
+}
+
+#[test]
+fn the_full_document_has_nothing_wrong() {
+    let loaded = keg::spec::load(full().to_string().as_bytes()).unwrap();
+    keg::plan::build(&loaded, &options(), &root()).unwrap();
 }
 
 proptest! {
