@@ -115,6 +115,10 @@ fn user_namespaces() {
     let expected = "config.json: process.user.additionalGids: setgroups is denied in a user namespace with only \
                     one's own group mapped";
     assert_eq!(error(rootless(), "/process/user/additionalGids", json!([0])), expected);
+    let changes = [("/linux/namespaces", json!([{"type": "mount"}, {"type": "user"}]))];
+    let expected =
+        "config.json: linux.uidMappings: missing: a user namespace needs mappings of users and of groups";
+    assert_eq!(planned(&with(&changes)).map(|_| ()).unwrap_err(), expected);
     let error = plan_on(crate::base().to_string().as_bytes(), &rootless()).unwrap_err();
     assert_eq!(error, "config.json: linux.namespaces: without root, a container needs a user namespace");
 }

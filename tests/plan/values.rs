@@ -188,7 +188,7 @@ fn capabilities() {
     let host = keg::plan::Host { capabilities: keg::types::CapSet::from_bits(1), ..root() };
     let plan = plan_on(config.to_string().as_bytes(), &host).unwrap();
     assert_eq!(plan.process.unwrap().capabilities.permitted.bits(), 1);
-    assert_eq!(plan.warnings[1], "process.capabilities: CAP_KILL is left out: it is not in the bounding set");
+    assert_eq!(plan.warnings[1], "process.capabilities: CAP_KILL is left out: keg does not have it");
     assert_eq!(process(&[]).capabilities, keg::plan::Capabilities::default());
 }
 

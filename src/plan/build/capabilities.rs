@@ -37,7 +37,7 @@ pub(super) fn build(
         ambient: read(listed.ambient()),
     };
     for cap in missing.iter() {
-        report.warn(path, format!("{cap} is left out: it is not in the bounding set"));
+        report.warn(path, format!("{cap} is left out: keg does not have it"));
     }
     for cap in sets.effective.iter().filter(|cap| !sets.permitted.contains(*cap)) {
         report.error(format_args!("{path}.effective"), format!("{cap} is not among the permitted"));

@@ -28,6 +28,8 @@ const JOIN_ORDER: [NamespaceKind; 7] = [
     NamespaceKind::Mount,
 ];
 
+const NEEDS_MAPPINGS: &str = "missing: a user namespace needs mappings of users and of groups";
+
 pub(super) fn build(linux: Option<&Linux>, facts: &Facts<'_>, report: &mut Report) -> Outcome {
     let mut outcome = Outcome::default();
     let listed = linux.and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
@@ -99,6 +101,9 @@ fn maps(linux: &Linux, outcome: &Outcome, report: &mut Report) -> Option<IdMaps>
     let uids = linux.uid_mappings().as_deref().unwrap_or_default();
     let gids = linux.gid_mappings().as_deref().unwrap_or_default();
     if uids.is_empty() && gids.is_empty() {
+        if outcome.namespaces.new.contains(NamespaceKind::User) {
+            report.error("linux.uidMappings", NEEDS_MAPPINGS);
+        }
         return None;
     }
     if !outcome.own.contains(NamespaceKind::User) {
@@ -112,7 +117,7 @@ fn maps(linux: &Linux, outcome: &Outcome, report: &mut Report) -> Option<IdMaps>
     }
     if uids.is_empty() || gids.is_empty() {
         let name = if uids.is_empty() { "linux.uidMappings" } else { "linux.gidMappings" };
-        report.error(name, "missing: a user namespace needs mappings of users and of groups");
+        report.error(name, NEEDS_MAPPINGS);
     }
     Some(IdMaps {
         uids: idmap::list(uids, "linux.uidMappings", report),

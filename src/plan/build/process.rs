@@ -106,8 +106,9 @@ fn environment(listed: &[String], path: &str, report: &mut Report) -> Vec<CStrin
                 }
                 Entry::Occupied(occupied) => entries[*occupied.get()] = entry,
             },
-            Some(_) => report.error(format_args!("{path}[{n}]"), format!("{entry:?} has no name")),
-            None => report.error(format_args!("{path}[{n}]"), format!("{entry:?} has no =")),
+            // The entry itself may be a secret, and stays out of the message.
+            Some(_) => report.error(format_args!("{path}[{n}]"), "has no name before the ="),
+            None => report.error(format_args!("{path}[{n}]"), "has no ="),
         }
     }
     entries.into_iter().filter_map(|entry| report.c_string(path, entry)).collect()
