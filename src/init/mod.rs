@@ -181,10 +181,11 @@ fn execute(
             Place { kind: "startContainer", cwd: Path::new("/"), environment: Some(program.environment()) };
         hooks::run(&plan.hooks.start_container, &document, &place).at(Step::Hooks)?;
     }
+    // Said before the filter is there, which need not allow more than execve(2). A failure after it is still told where it can be.
+    link.send(&FromInit::Executing).at(Step::Link)?;
     if wanted.no_new_privileges {
         load_seccomp(wanted).at(Step::Seccomp)?;
     }
-    link.send(&FromInit::Executing).at(Step::Link)?;
     Err(program.execute())
 }
 

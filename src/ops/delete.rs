@@ -28,19 +28,17 @@ pub fn delete(place: &Place, options: &DeleteOptions) -> Result<()> {
         container => container?,
     };
     let record = container.record()?;
-    let removable = container.state(&record, &Proc::host()?)?.to_delete(&options.id, options.force)?;
+    let proc = Proc::host()?;
+    let removable = container.state(&record, &proc)?.to_delete(&options.id, options.force)?;
     if let Removable::Alive(init) = removable {
-        end(&record, init)?;
+        end(&record, init, &proc)?;
     }
     clean(container, &record)
 }
 
 /// Kills the container's processes and waits until init has ended.
-fn end(record: &Record, init: ProcessRef) -> Result<()> {
-    let pidfd = match process::pidfd(init.pid) {
-        Err(error) if error.errno == Errno::ESRCH => None,
-        pidfd => Some(pidfd?),
-    };
+fn end(record: &Record, init: ProcessRef, proc: &Proc) -> Result<()> {
+    let pidfd = proc.pidfd(init)?;
     if let Some(cgroup) = &record.cgroup {
         cgroup::kill_all(cgroup, Signal::KILL)?;
     }

@@ -38,6 +38,8 @@ pub(super) enum Error {
     Rootfs(PathBuf, #[source] sys::Error),
     #[error("linux.namespaces: {0} namespace {1:?}")]
     Namespace(NamespaceKind, PathBuf, #[source] sys::Error),
+    #[error("linux.sysctl, hostname and domainname cannot be set in the host's own {0} namespace ({1:?})")]
+    HostNamespace(NamespaceKind, PathBuf),
     #[error("{0}")]
     Init(String),
     #[error("container init was OOM-killed (memory limit too low?)")]
@@ -248,6 +250,9 @@ fn spawn(
     for join in &plan.namespaces.join {
         let file = namespace::open(&join.path, join.kind);
         let file = file.map_err(|error| Error::Namespace(join.kind, join.path.clone(), error))?;
+        if plan.changes(join.kind) && namespace::is_own(&file, join.kind)? {
+            return Err(Error::HostNamespace(join.kind, join.path.clone()).into());
+        }
         joins.push((join.kind, file));
     }
     let (link, init_link) = link::pair()?;
@@ -369,6 +374,13 @@ fn write_pid_file(path: &Path, pid: Pid) -> std::io::Result<()> {
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
     let temporary = path.with_file_name(hidden);
-    std::fs::write(&temporary, pid.to_string())?;
+    // Whatever somebody has put there: a link would lead out, a file is left from a keg that was killed.
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = std::fs::File::create_new(&temporary)?;
+    std::io::Write::write_all(&mut file, pid.to_string().as_bytes())
+        .inspect_err(|_| std::fs::remove_file(&temporary).unwrap_or(()))?;
     std::fs::rename(&temporary, path).inspect_err(|_| std::fs::remove_file(&temporary).unwrap_or(()))
 }

@@ -40,7 +40,7 @@ pub fn run(place: &Place, options: &RunOptions) -> Result<i32> {
 
 /// Passes signals on until init ends.
 fn wait(signals: &Forwarder, child: &InitGuard) -> Result<i32> {
-    signals.forward_until_ended(child.pidfd())?;
+    signals.forward_until_ended(child.pid(), child.pidfd())?;
     Ok(process::wait(child.pidfd())?.status())
 }
 

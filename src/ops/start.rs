@@ -34,13 +34,15 @@ pub fn start(place: &Place, id: &ContainerId) -> Result<()> {
         }
         socket => KegEnd::new(socket?),
     };
+    // First the record: told to start, init becomes the program or ends. Killed in between, keg leaves no running program behind that
+    // reads as one that waits, and may be deleted as such.
+    record.stage = Stage::Running { init: created.start().init };
+    container.write(&record)?;
     match link.send(ToInit::Start) {
         Err(link::Error::Closed) => return Err(Error::Gone.into()),
         sent => sent?,
     }
     await_program(&link)?;
-    record.stage = Stage::Running { init: created.start().init };
-    container.write(&record)?;
     poststart(&record, created.init)
 }
 
@@ -68,16 +70,13 @@ pub(super) fn poststart(record: &Record, init: ProcessRef) -> Result<()> {
     let document = hook_state(record, Status::Running, Some(init.pid))?;
     let place = HookPlace { kind: "poststart", cwd: &record.bundle, environment: None };
     let Err(error) = hooks::run(&list, &document, &place) else { return Ok(()) };
-    stop(init)?;
+    stop(init, &Proc::host()?)?;
     Err(error.into())
 }
 
 /// Kills a process that may have ended already.
-fn stop(init: ProcessRef) -> sys::Result<()> {
-    let pidfd = match process::pidfd(init.pid) {
-        Err(error) if error.errno == Errno::ESRCH => return Ok(()),
-        pidfd => pidfd?,
-    };
+fn stop(init: ProcessRef, proc: &Proc) -> sys::Result<()> {
+    let Some(pidfd) = proc.pidfd(init)? else { return Ok(()) };
     match process::signal(pidfd, Signal::KILL) {
         Err(error) if error.errno != Errno::ESRCH => Err(error),
         _ => Ok(()),

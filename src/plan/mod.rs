@@ -21,7 +21,7 @@ pub use mount::{
 pub use namespace::{IdMap, IdMaps, Join, Namespaces, TimeOffset};
 pub use process::{Capabilities, IoPriority, Process, Rlimit, Scheduler};
 
-use crate::types::{CapSet, CgroupManager, ContainerId};
+use crate::types::{CapSet, CgroupManager, ContainerId, NamespaceKind};
 
 /// What was typed, as far as it changes what a container becomes.
 #[derive(Debug, Clone)]
@@ -100,6 +100,15 @@ pub struct Plan {
     pub annotations: BTreeMap<String, String>,
     /// What the specification lets pass, but a person may want to know.
     pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// Whether kernel parameters or names are set that a namespace of this kind keeps.
+    pub fn changes(&self, kind: NamespaceKind) -> bool {
+        let names = self.hostname.is_some() || self.domainname.is_some();
+        kind == NamespaceKind::Uts && names
+            || self.sysctl.iter().any(|(file, _)| build::keeper_of(file) == Some(kind))
+    }
 }
 
 /// The mount options that are keg's to understand, in alphabetical order; all others are data for the file system.

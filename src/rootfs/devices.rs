@@ -67,8 +67,6 @@ fn one(dir: impl AsFd, name: &Path, device: &Device, bind: bool) -> Result<(), E
     }
     if (device.uid, device.gid) != (0, 0) {
         fd::chown(&dir, name, device.uid, device.gid).doing(doing)?;
-        // chown(2) clears set-id bits.
-        fd::chmod_at(&dir, name, device.mode).doing(doing)?;
     }
     Ok(())
 }

@@ -85,7 +85,13 @@ pub fn open_sources(plan: &Plan, all: bool) -> Result<Sources, Error> {
             && (all || shared)
         {
             let tree = mount::clone_tree(fd::cwd(), source, *recursive, !nofollow);
-            sources.insert(index, tree.doing(|| mounts::doing(entry))?);
+            let tree = tree.doing(|| mounts::doing(entry))?;
+            if all {
+                // In a user namespace the container may mount: in the peer group of the host's mount, that would be seen on the host.
+                let slave = MountAttr { propagation: libc::MS_SLAVE, ..MountAttr::default() };
+                mount::set_attributes(&tree, slave, true).doing(|| mounts::doing(entry))?;
+            }
+            sources.insert(index, tree);
         }
     }
     Ok(sources)

@@ -29,6 +29,8 @@ const TOP_PAD: libc::c_int = 1 << 20;
 pub fn prepare() {
     // SAFETY: takes only integers; the allocator may be tuned at any time.
     unsafe { libc::mallopt(libc::M_TOP_PAD, TOP_PAD) };
+    // SAFETY: the default disposition runs no code of ours. A caller that ignores SIGCHLD would have the kernel reap our children.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
     // SAFETY: the numbers are only asked about; nothing is read from or written to them.
     let standard = [0, 1, 2].map(|number| unsafe { BorrowedFd::borrow_raw(number) });
     let mut polled = standard.map(|fd| PollFd::new(fd, PollFlags::empty()));

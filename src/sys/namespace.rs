@@ -29,6 +29,14 @@ pub fn open(path: &Path, kind: NamespaceKind) -> Result<OwnedFd> {
     Ok(file)
 }
 
+/// Whether an open namespace file is the calling process's own namespace of that type.
+pub fn is_own(file: impl AsFd, kind: NamespaceKind) -> Result<bool> {
+    let path = format!("/proc/self/ns/{}", kind.proc_name());
+    let own = fd::open(fd::cwd(), Path::new(&path), Resolve::Host, OFlag::O_RDONLY, 0)?;
+    let (this, own) = (fd::stat(file)?, fd::stat(own)?);
+    Ok((this.st_dev, this.st_ino) == (own.st_dev, own.st_ino))
+}
+
 /// setns(2) to one namespace.
 pub fn join(file: impl AsFd, kind: NamespaceKind) -> Result<()> {
     let flag = CloneFlags::from_bits_retain(kind.clone_flag() as libc::c_int);

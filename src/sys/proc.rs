@@ -78,6 +78,20 @@ impl Proc {
         Ok((ProcessRef { pid, start_time: stat.starttime }, stat.state))
     }
 
+    /// A pidfd of this very process; `None` if it is gone, whoever has its pid now. What had the right start time after the descriptor
+    /// was opened is what the descriptor names.
+    pub fn pidfd(&self, process: ProcessRef) -> Result<Option<OwnedFd>> {
+        let pidfd = match super::process::pidfd(process.pid) {
+            Err(error) if error.errno == Errno::ESRCH => return Ok(None),
+            pidfd => pidfd?,
+        };
+        match self.process(process.pid) {
+            Ok((now, _)) => Ok((now == process).then_some(pidfd)),
+            Err(error) if error.errno == Errno::ESRCH => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The root directory, for rooms that look at many files.
     pub fn root(&self) -> impl AsFd + '_ {
         self.root.as_fd()

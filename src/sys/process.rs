@@ -125,10 +125,16 @@ pub fn wait(pidfd: impl AsFd) -> Result<Ended> {
     }
 }
 
-/// waitid(2) with WNOHANG for any child: reaps one that has ended. False: there is none.
-pub fn reap_any() -> bool {
-    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
-    matches!(nix::sys::wait::waitid(Id::All, flags), Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)))
+/// Reaps children that have ended, up to one that is `but`, which is left for [`wait`].
+pub fn reap_others(but: Pid) {
+    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
+    while let Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) =
+        nix::sys::wait::waitid(Id::All, look | WaitPidFlag::WNOWAIT)
+    {
+        if pid.as_raw() == but.0 || nix::sys::wait::waitid(Id::Pid(pid), look).is_err() {
+            return;
+        }
+    }
 }
 
 /// killpg(3) with SIGKILL, of a group that a child of ours leads.

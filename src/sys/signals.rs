@@ -8,7 +8,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::error::{Named, Result};
 use super::process;
 use super::socket::wait_readable;
-use crate::types::Signal;
+use crate::types::{Pid, Signal};
 
 /// Holds back every signal that can be held back, and delivers them to another process.
 #[derive(Debug)]
@@ -32,8 +32,8 @@ impl Forwarder {
         Ok(Self { signals, before })
     }
 
-    /// Passes signals on to `pidfd` until it has ended. SIGCHLD reaps orphans that came to us; SIGURG is nobody's.
-    pub fn forward_until_ended(&self, pidfd: impl AsFd) -> Result<()> {
+    /// Passes signals on to the child `pid` (and `pidfd`) until it has ended. SIGCHLD reaps orphans that came to us; SIGURG is nobody's.
+    pub fn forward_until_ended(&self, pid: Pid, pidfd: impl AsFd) -> Result<()> {
         loop {
             let ready = wait_readable(&[pidfd.as_fd(), self.signals.as_fd()], -1)?;
             if ready[0] {
@@ -41,6 +41,9 @@ impl Forwarder {
             }
             while let Some(info) = self.signals.read_signal().named(|| "read(signalfd)".to_owned())? {
                 let Some(signal) = Signal::from_number(info.ssi_signo as i32) else { continue };
+                if signal == Signal::CHLD {
+                    process::reap_others(pid);
+                }
                 if signal == Signal::CHLD || signal == Signal::URG {
                     continue;
                 }

@@ -25,6 +25,7 @@ use crate::spec::{LinuxSeccomp, Loaded, Spec, member};
 use crate::types::{NamespaceKind, NamespaceSet};
 
 pub(super) use options::known as known_mount_options;
+pub(super) use sysctl::keeper_of;
 
 /// The longest name of sethostname(2) and setdomainname(2).
 const MAX_NAME: usize = 64;

@@ -1,6 +1,6 @@
 //! Kernel parameters: only those that a namespace of the container's own keeps apart from the host's.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Linux;
 
@@ -78,6 +78,11 @@ fn file(key: &str) -> String {
 
 fn is_plain(file: &str) -> bool {
     file.split('/').all(|name| !matches!(name, "" | "." | ".."))
+}
+
+/// The namespace that keeps the parameter of this file.
+pub(in crate::plan) fn keeper_of(file: &Path) -> Option<NamespaceKind> {
+    namespace(file.to_str()?)
 }
 
 /// The namespace that keeps this parameter.
