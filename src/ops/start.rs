@@ -1,5 +1,7 @@
 //! `start`: the program of a created container.
 
+use std::os::fd::AsFd;
+
 use super::launch::START_SOCKET;
 use super::{Place, Result, hook_state};
 use crate::hooks::Status;
@@ -10,6 +12,9 @@ use crate::state::{Record, Stage, Store};
 use crate::sys::proc::Proc;
 use crate::sys::{self, Errno, process, socket};
 use crate::types::{ContainerId, ProcessRef, Signal};
+
+/// How long a killed process may take to end before nobody waits for it any more.
+const PATIENCE_MS: i32 = 10_000;
 
 /// Why the program does not run.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +47,11 @@ pub fn start(place: &Place, id: &ContainerId) -> Result<()> {
         Err(link::Error::Closed) => return Err(Error::Gone.into()),
         sent => sent?,
     }
-    await_program(&link)?;
+    if let Err(error) = await_program(&link) {
+        // It ends by itself; whoever hears of the failure may delete what is left.
+        stop(created.init, &proc)?;
+        return Err(error);
+    }
     poststart(&record, created.init)
 }
 
@@ -74,11 +83,11 @@ pub(super) fn poststart(record: &Record, init: ProcessRef) -> Result<()> {
     Err(error.into())
 }
 
-/// Kills a process that may have ended already.
+/// Kills a process that may have ended already, and waits for its end.
 fn stop(init: ProcessRef, proc: &Proc) -> sys::Result<()> {
     let Some(pidfd) = proc.pidfd(init)? else { return Ok(()) };
-    match process::signal(pidfd, Signal::KILL) {
+    match process::signal(&pidfd, Signal::KILL) {
         Err(error) if error.errno != Errno::ESRCH => Err(error),
-        _ => Ok(()),
+        _ => socket::wait_readable(&[pidfd.as_fd()], PATIENCE_MS).map(drop),
     }
 }
