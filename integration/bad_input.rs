@@ -251,3 +251,31 @@ fn a_nul_in_a_string() {
         refused(rt, &bundle, &[]);
     });
 }
+
+#[test]
+fn links_where_a_directory_must_be() {
+    with_runtime(|rt| {
+        if !rt.only_keg("others follow them") {
+            return;
+        }
+        for name in ["dev", "proc", "sys"] {
+            let bundle = rt.bundle();
+            fs::remove_dir(bundle.rootfs().join(name)).unwrap();
+            symlink("tmp", bundle.rootfs().join(name)).unwrap();
+            refused(rt, &bundle, &[&format!("/{name}")]);
+        }
+    });
+}
+
+#[test]
+fn a_mount_target_through_a_magic_link() {
+    with_runtime(|rt| {
+        if !rt.only_keg("others follow it, or use other words") {
+            return;
+        }
+        let bundle = rt.bundle();
+        symlink("/proc/1/root/tmp", bundle.rootfs().join("target")).unwrap();
+        bundle.mount(&json!({"destination": "/target", "type": "tmpfs", "source": "mine"}));
+        refused(rt, &bundle, &["/target", "too many levels of symbolic links"]);
+    });
+}

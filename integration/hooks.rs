@@ -190,6 +190,40 @@ fn arguments_and_environment_are_as_given() {
     });
 }
 
+#[test]
+fn without_an_environment_of_its_own_a_hook_has_the_runtimes_and_with_an_empty_one_none() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        let to = |n: u32| bundle.path().join(format!("seen{n}"));
+        let hook = |n: u32| script(&bundle, &format!("h{n}"), &format!("/usr/bin/env > {}", to(n).display()));
+        set(&bundle, "createRuntime", json!([{"path": hook(1)}, {"path": hook(2), "env": []}]));
+        rt.command(&["create", "--bundle", &bundle.arg(), "c"]).env("FROM_THE_CALLER", "yes").run().ok();
+        assert!(read(&bundle, "seen1").contains("FROM_THE_CALLER=yes\n"), "{}", read(&bundle, "seen1"));
+        assert!(!read(&bundle, "seen2").contains("FROM_THE_CALLER"), "{}", read(&bundle, "seen2"));
+        let own = read(&bundle, "seen1").lines().filter(|l| l.to_lowercase().contains("keg_")).count();
+        assert_eq!(own, read(&bundle, "seen1").lines().filter(|l| l.starts_with("KEG_UNDER_TEST")).count());
+    });
+}
+
+#[test]
+fn a_start_container_hook_without_an_environment_has_the_processs() {
+    with_runtime(|rt| {
+        if !rt.only_keg("others give it an empty one, or their own") {
+            return;
+        }
+        let bundle = rt.bundle();
+        bundle.edit(|c| {
+            c["root"]["readonly"] = json!(false);
+            c["process"]["env"] = json!(["PATH=/bin", "OF_THE_PROCESS=1"]);
+        });
+        let inner = script_inside(&bundle, "start-hook", "env > /seen");
+        set(&bundle, "startContainer", json!([{"path": inner}]));
+        rt.command(&["run", "--bundle", &bundle.arg(), "c"]).env("FROM_THE_CALLER", "yes").run().ok();
+        let seen = read(&bundle, "rootfs/seen");
+        assert!(seen.contains("OF_THE_PROCESS=1\n") && !seen.contains("FROM_THE_CALLER"), "{seen}");
+    });
+}
+
 fn fails(rt: &Runtime, bundle: &Bundle, words: &[&str], text: &str) {
     let message = rt.command(words).run().fails_with(text);
     assert!(!message.is_empty());
