@@ -147,13 +147,13 @@ fn wrong_use_is_one_line_and_exit_status_1() {
         let cases: &[(&[&str], &str)] = &[
             (&["no-such-command"], "no-such-command"),
             (&["create", "--no-such-flag", "c"], "no-such-flag"),
-            (&["create"], "requires"),
+            (&["create"], "require"),
             (&["create", "--bundle"], "flag needs an argument"),
-            (&["start"], "requires"),
-            (&["delete"], "requires"),
-            (&["kill"], "requires"),
-            (&["state"], "requires"),
-            (&["state", "a", "b"], "requires"),
+            (&["start"], "require"),
+            (&["delete"], "require"),
+            (&["kill"], "require"),
+            (&["state"], "require"),
+            (&["state", "a", "b"], "b"),
             (&["list", "--format", "xml"], "xml"),
         ];
         for (words, text) in cases {

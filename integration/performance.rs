@@ -9,6 +9,10 @@ fn run_takes_at_most_400_system_calls_and_two_execve_after_the_first() {
         if !rt.only_keg("the budget is keg's own") {
             return;
         }
+        if rt.binary().parent().is_some_and(|p| p.ends_with("debug")) {
+            eprintln!("skipped: a debug build checks its descriptors with system calls of its own");
+            return;
+        }
         let bundle = rt.bundle();
         std::fs::remove_file(bundle.path().join("config.json")).unwrap();
         rt.command(&["spec", "--bundle", &bundle.arg()]).run().ok();
@@ -27,7 +31,13 @@ fn run_takes_at_most_400_system_calls_and_two_execve_after_the_first() {
             text.lines().filter(|l| !l.contains("resumed>") && !l.contains("---") && !l.contains("+++"));
         let calls: Vec<_> = calls.collect();
         let executed = calls.iter().filter(|l| l.contains(" execve(") || l.contains(" execveat(")).count();
-        assert!(calls.len() <= 400, "{} system calls", calls.len());
+        let mut names = std::collections::BTreeMap::<&str, usize>::new();
+        for call in
+            calls.iter().filter_map(|l| l.split_once(' ')).filter_map(|(_, l)| l.trim().split('(').next())
+        {
+            *names.entry(call).or_default() += 1;
+        }
+        assert!(calls.len() <= 400, "{} system calls: {names:?}", calls.len());
         assert!(executed <= 3, "{executed} execve in all");
     });
 }
