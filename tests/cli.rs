@@ -94,25 +94,29 @@ fn wrong_use_is_one_line_that_says_what_is_wrong() {
         ("list --=x", "bad flag syntax: --=x"),
         ("list --quiet=maybe", "invalid boolean value \"maybe\" for -quiet"),
         ("list --format xml", "invalid format option"),
-        ("list x", "unexpected argument 'x' found"),
+        ("list x", "\"list\" requires no argument, and found \"x\" too"),
         ("--log-format xml list", "neither text nor json"),
         ("--cgroup-manager x list", "none of cgroupfs, systemd and disabled"),
         ("--rootless maybe list", "none of true, false and auto"),
         ("--root / list", "the state directory cannot be /"),
-        ("state", "the following required arguments were not provided: <ID>"),
-        ("state a b", "unexpected argument 'b' found"),
+        ("state", "\"state\" requires <ID>"),
+        ("state a b", "\"state\" requires <ID>, and found \"b\" too"),
         ("state ../a", "invalid container ID format: \"../a\""),
         ("state -- -a/", "invalid container ID format: \"-a/\""),
         ("kill a FROB", "unknown signal \"FROB\""),
         ("kill a -9", "unknown signal \"-9\""),
-        ("kill a 9 b", "unexpected argument 'b' found"),
-        ("create", "the following required arguments were not provided: <ID>"),
+        ("kill a 9 b", "\"kill\" requires <ID> [SIGNAL], and found \"b\" too"),
+        ("create", "\"create\" requires <ID>"),
         ("create --bundle", "flag needs an argument: -bundle"),
         ("create --bundle= c", "a value is required for '--bundle <DIR>'"),
         ("create --preserve-fds many c", "invalid digit found in string"),
         ("create --preserve-fds=-1 c", "invalid value '-1' for '--preserve-fds <N>'"),
         ("create --detach c", "flag provided but not defined: -detach"),
-        ("run c ./d", "unexpected argument './d' found"),
+        ("run c ./d", "\"run\" requires <ID>, and found \"./d\" too"),
+        ("unpack", "\"unpack\" requires --image <IMAGE> and <BUNDLE>"),
+        ("unpack --image : b", "image reference \":\" ends in an empty reference"),
+        ("unpack b --image l --platform x", "invalid platform \"x\""),
+        ("unpack --image nowhere b", "no such file or directory"),
         ("delete --all c", "flag provided but not defined: -all"),
     ] {
         let said = failure(&keg(temp.path(), line));
@@ -272,12 +276,21 @@ fn the_reason_is_told_even_where_the_log_cannot_be_written() {
 }
 
 #[test]
-fn a_closed_stdout_is_an_error_and_no_crash() {
+fn a_closed_stdout_ends_a_command_as_it_ends_any_other() {
     let temp = tempdir().unwrap();
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    let output = command(temp.path()).arg("list").stdout(writer).output().unwrap();
-    assert_eq!((output.status.code(), output.status.signal()), (Some(1), None));
+    let closed = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        writer
+    };
+    let output = command(temp.path()).arg("list").stdout(closed()).output().unwrap();
+    assert_eq!(output.status.signal(), Some(nix::sys::signal::SIGPIPE as i32));
+    assert_eq!(output.stderr, b"");
+
+    let mut ignoring = Command::new("sh");
+    ignoring.args(["-c", "trap '' PIPE; exec \"$0\" --root /nowhere list", env!("CARGO_BIN_EXE_keg")]);
+    let output = ignoring.stdout(closed()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "cannot write the output: broken pipe\n");
 }
 

@@ -1,11 +1,13 @@
 //! What can be typed: the flags and arguments of each command, and the options they mean.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 
 use super::commands::{Command, Typed};
 use super::flags::parse_bool;
+use crate::image::{ImageRef, Limits, Platform, UnpackOptions};
 use crate::ops::options::{CreateOptions, DeleteOptions, KillOptions, RunOptions, SpecOptions};
 use crate::types::{CgroupManager, ContainerId, Signal};
 
@@ -246,6 +248,31 @@ pub struct StateArgs {
 impl Typed for StateArgs {
     fn meant(self) -> Command {
         Command::State(self.id)
+    }
+}
+
+/// `unpack`
+#[derive(Debug, clap::Args)]
+pub struct UnpackArgs {
+    /// An OCI image layout, and which of its images: LAYOUT, LAYOUT:REF or LAYOUT@DIGEST
+    #[arg(long, value_name = "IMAGE", value_parser = ImageRef::from_str)]
+    image: ImageRef,
+    /// For which platform, as os/architecture[/variant] [default: this machine's]
+    #[arg(long, value_name = "PLATFORM", value_parser = Platform::from_str)]
+    platform: Option<Platform>,
+    /// The directory to make
+    #[arg(value_parser = absolute())]
+    bundle: PathBuf,
+}
+
+impl Typed for UnpackArgs {
+    fn meant(self) -> Command {
+        Command::Unpack(UnpackOptions {
+            image: self.image,
+            bundle: self.bundle,
+            platform: self.platform,
+            limits: Limits::default(),
+        })
     }
 }
 

@@ -3,16 +3,20 @@
 
 use std::ffi::OsString;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
 use super::args::{
     CreateArgs, DeleteArgs, Globals, KillArgs, ListArgs, ListFormat, RunArgs, SpecArgs, StartArgs, StateArgs,
+    UnpackArgs,
 };
 use super::flags::{self, Order, Words};
+use crate::image::UnpackOptions;
 use crate::ops::SPEC_VERSION;
 use crate::ops::options::{CreateOptions, DeleteOptions, KillOptions, RunOptions, SpecOptions};
 use crate::types::ContainerId;
 
 /// A command with all that was typed for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Command {
     /// `create`
     Create(CreateOptions),
@@ -30,9 +34,11 @@ pub enum Command {
     Start(ContainerId),
     /// `state`
     State(ContainerId),
+    /// `unpack`
+    Unpack(UnpackOptions),
 }
 
-const COMMANDS: [Entry; 8] = [
+const COMMANDS: [Entry; 9] = [
     Entry::new::<CreateArgs>("create", "make a container, whose program then waits for start"),
     Entry::new::<DeleteArgs>("delete", "remove what is left of a container"),
     Entry::new::<KillArgs>("kill", "send a signal to a container").flags_first(),
@@ -41,13 +47,14 @@ const COMMANDS: [Entry; 8] = [
     Entry::new::<SpecArgs>("spec", "write a config.json to start from"),
     Entry::new::<StartArgs>("start", "start the program of a created container"),
     Entry::new::<StateArgs>("state", "show the state of a container"),
+    Entry::new::<UnpackArgs>("unpack", "make a bundle of an image"),
 ];
 
 /// What is to be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Request {
     /// This command.
-    Perform(Command),
+    Perform(Box<Command>),
     /// Nothing but to print this.
     Show(String),
 }
@@ -58,9 +65,19 @@ pub enum Error {
     /// A flag.
     #[error(transparent)]
     Flag(#[from] flags::Error),
-    /// An argument is missing, superfluous or not what it should be.
+    /// Not the arguments that the command takes.
+    #[error("{command:?} requires {}{found}", if .takes.is_empty() { "no argument" } else { takes })]
+    Arguments {
+        /// Which command.
+        command: String,
+        /// What it takes.
+        takes: String,
+        /// What it was given, where that is too much.
+        found: String,
+    },
+    /// An argument is not what it should be.
     #[error("{}", first_paragraph(.0))]
-    Argument(clap::Error),
+    Value(clap::Error),
     /// No command of that name.
     #[error("unknown command {0:?}: \"keg --help\" lists all")]
     Command(String),
@@ -132,14 +149,29 @@ fn parse_as<A: Typed>(entry: &Entry, words: &[OsString]) -> Result<Request, Erro
     if words.help {
         return Ok(Request::Show(help(entry, definition)));
     }
-    typed::<A>(&mut definition, words).map(A::meant).map(Request::Perform)
+    typed::<A>(&mut definition, words).map(|typed| Request::Perform(Box::new(typed.meant())))
 }
 
 fn typed<A: clap::FromArgMatches>(definition: &mut clap::Command, words: Words) -> Result<A, Error> {
     let separator = std::iter::once(OsString::from("--"));
     let all = words.flags.into_iter().chain(separator).chain(words.others);
-    let matches = definition.try_get_matches_from_mut(all).map_err(Error::Argument)?;
-    A::from_arg_matches(&matches).map_err(Error::Argument)
+    let matches = definition.try_get_matches_from_mut(all).map_err(|error| refused(definition, error))?;
+    A::from_arg_matches(&matches).map_err(Error::Value)
+}
+
+/// Names the argument that is missing or the one that is too much.
+fn refused(definition: &clap::Command, error: clap::Error) -> Error {
+    let command = definition.get_name().to_owned();
+    match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::MissingRequiredArgument, Some(ContextValue::Strings(missing))) => {
+            Error::Arguments { command, takes: missing.join(" and "), found: String::new() }
+        }
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(found))) => {
+            let takes: Vec<_> = definition.get_positionals().map(ToString::to_string).collect();
+            Error::Arguments { command, takes: takes.join(" "), found: format!(", and found {found:?} too") }
+        }
+        _ => Error::Value(error),
+    }
 }
 
 /// A definition without what the rewriting of flags has done already.

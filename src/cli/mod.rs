@@ -14,6 +14,7 @@ use args::Globals;
 use commands::{Command, Request};
 use report::Report;
 
+use crate::image;
 use crate::ops::{self, Place};
 
 /// What the process tells its caller when it ends.
@@ -89,6 +90,7 @@ fn perform(place: &Place, command: &Command) -> ops::Result<Exit> {
         Command::Run(options) => return Ok(Exit::Program(ops::run::run(place, options)? as u8)),
         Command::Spec(options) => ops::spec::spec(options)?,
         Command::Start(id) => ops::start::start(place, id)?,
+        Command::Unpack(options) => output::write(&image::unpack(options)?.to_string())?,
         Command::State(id) => output::write(&output::state(&ops::state::state(place, id)?)?)?,
     }
     Ok(Exit::Success)
