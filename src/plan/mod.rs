@@ -5,6 +5,7 @@ mod build;
 pub mod cgroup;
 mod finding;
 mod hook;
+mod machine;
 mod mount;
 mod namespace;
 mod process;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 pub use build::{build, check, hooks_of};
 pub use finding::{Finding, Severity};
 pub use hook::{Hook, Hooks};
+pub use machine::{Affinity, IntelRdt, Mask, MemoryPolicy, NetDevice};
 pub use mount::{
     AttributeChange, Device, DeviceKind, FsOption, Mount, MountKind, Propagation, PropagationKind,
 };
@@ -88,6 +90,12 @@ pub struct Plan {
     pub domainname: Option<String>,
     /// Files below `/proc/sys` (as `net/ipv4/ip_forward`) and what to write there.
     pub sysctl: Vec<(PathBuf, String)>,
+    /// Network devices of the host to move in.
+    pub net_devices: Vec<NetDevice>,
+    /// set_mempolicy(2)
+    pub memory_policy: Option<MemoryPolicy>,
+    /// The resctrl group.
+    pub intel_rdt: Option<IntelRdt>,
     /// A session keyring of the container's own.
     pub new_keyring: bool,
     /// The program. Absent: the container can be created, not started.

@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::path::PathBuf;
 
+use super::machine::Affinity;
 use crate::seccomp::Program;
 use crate::types::{CapSet, Gid, Uid};
 
@@ -49,6 +50,8 @@ pub struct Process {
     pub io_priority: Option<IoPriority>,
     /// personality(2)
     pub personality: Option<u64>,
+    /// The CPUs of a process that joins a container; the first process of one has none of its own.
+    pub affinity: Affinity,
     /// The system call filter.
     pub seccomp: Option<Program>,
 }

@@ -268,6 +268,68 @@ fn container() {
 }
 
 #[test]
+fn machine() {
+    table(&[
+        (
+            "/linux/netDevices",
+            json!({"eth0": {}}),
+            "linux.netDevices: needs a network namespace of the container's own",
+        ),
+        (
+            "/linux/memoryPolicy",
+            json!({"mode": "MPOL_LOCAL"}),
+            "linux.memoryPolicy: not supported by this version of keg",
+        ),
+        (
+            "/linux/memoryPolicy",
+            json!({"mode": "MPOL_BIND"}),
+            "linux.memoryPolicy.nodes: invalid memory policy node: this mode needs some",
+        ),
+        (
+            "/linux/memoryPolicy",
+            json!({"mode": "MPOL_BIND", "nodes": "0-"}),
+            "linux.memoryPolicy.nodes: invalid memory policy node: \"\" is not a number below 65536",
+        ),
+        (
+            "/linux/memoryPolicy",
+            json!({"mode": "MPOL_INTERLEAVE", "nodes": "0", "flags": ["MPOL_F_NUMA_BALANCING"]}),
+            "linux.memoryPolicy.flags[0]: invalid memory policy flag: only MPOL_BIND takes it",
+        ),
+        (
+            "/linux/memoryPolicy",
+            json!({"mode": "MPOL_MINE"}),
+            "linux.memoryPolicy.mode: invalid memory policy mode: unknown value \"MPOL_MINE\", known are MPOL_DEFAULT, \
+             MPOL_BIND, MPOL_INTERLEAVE, MPOL_WEIGHTED_INTERLEAVE, MPOL_PREFERRED, MPOL_PREFERRED_MANY, MPOL_LOCAL",
+        ),
+        (
+            "/linux/intelRdt",
+            json!({"closID": "a/b"}),
+            "linux.intelRdt.closID: \"a/b\" is no name for a group",
+        ),
+        (
+            "/linux/intelRdt",
+            json!({"memBwSchema": "L3:0=f"}),
+            "linux.intelRdt.memBwSchema: \"L3:0=f\" is no line that begins with MB",
+        ),
+    ]);
+}
+
+#[test]
+fn network_devices() {
+    for (devices, expected) in [
+        (json!({"eth0": {}}), ": not supported by this version of keg"),
+        (json!({"a/b": {}}), "[\"a/b\"]: no name of a network device"),
+        (json!({"eth0": {"name": "a b"}}), ".eth0.name: \"a b\" is no name for a network device"),
+        (json!({"eth0": {"name": "lo"}}), ".eth0.name: the container has another device named \"lo\""),
+        (json!({"eth0": {"name": "x"}, "x": {}}), ".x.name: the container has another device named \"x\""),
+    ] {
+        let namespaces = json!([{"type": "network"}]);
+        let changes = [("/linux/namespaces", namespaces), ("/linux/netDevices", devices)];
+        assert_eq!(error(&changes), format!("config.json: linux.netDevices{expected}"));
+    }
+}
+
+#[test]
 fn sysctls() {
     let namespaces = json!([{"type": "mount"}, {"type": "uts"}, {"type": "network"}]);
     for (key, expected) in [

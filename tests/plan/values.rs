@@ -1,6 +1,6 @@
 //! What single settings become in the plan.
 
-use keg::plan::{self, AttributeChange, MountKind, Plan, Severity};
+use keg::plan::{self, Affinity, AttributeChange, Mask, MountKind, Plan, Severity};
 use serde_json::{Value, json};
 
 use crate::render;
@@ -276,6 +276,7 @@ fn little_things() {
     );
     let process = plan.process.unwrap();
     assert_eq!((process.console_size, process.umask, process.personality), (Some((24, 80)), 0o022, Some(8)));
+    assert_eq!(process.affinity, Affinity { initial: None, last: Some(Mask(vec![0xf])) });
     assert_eq!((process.rlimits[0].resource, process.rlimits[0].hard), (libc::RLIMIT_NOFILE, u64::MAX));
     let loaded = keg::spec::load(config.to_string().as_bytes()).unwrap();
     let resources = loaded.spec.linux().as_ref().unwrap().resources().as_ref().unwrap();

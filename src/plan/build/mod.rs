@@ -5,6 +5,7 @@ mod capabilities;
 mod devices;
 mod hooks;
 mod idmap;
+mod machine;
 mod mounts;
 mod namespaces;
 mod options;
@@ -13,13 +14,14 @@ mod rlimits;
 mod schedule;
 mod sysctl;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use oci_spec::runtime::{Linux, LinuxIntelRdt};
+use oci_spec::runtime::Linux;
 
 use super::cgroup::{self, CgroupPlan};
 use super::finding::{Finding, Report};
-use super::{Error, Hook, Host, Mount, Options, Plan, Propagation, PropagationKind};
+use super::{Error, Hook, Host, Options, Plan, Process, Propagation, PropagationKind};
 use crate::seccomp;
 use crate::spec::{LinuxSeccomp, Loaded, Spec, member};
 use crate::types::{NamespaceKind, NamespaceSet};
@@ -84,21 +86,8 @@ fn assemble(loaded: &Loaded, facts: &Facts<'_>, report: &mut Report) -> Plan {
     let listed = linux.and_then(|linux| linux.devices().as_deref()).unwrap_or_default();
     let (devices, links) = devices::build(listed, &mounts, report);
     let annotations = annotations(spec, report);
-    let process = spec.process().as_ref().map(|listed| {
-        let around = process::Surroundings {
-            path: "process",
-            user_namespace: own.own.contains(NamespaceKind::User),
-            maps: own.maps.as_ref(),
-            keep_groups: annotations.get("run.oci.keep_original_groups").is_some_and(|value| value == "1"),
-        };
-        let mut process = process::build(listed, &around, facts, report);
-        let personality = linux.and_then(|linux| linux.personality().as_ref());
-        process.personality = personality.map(|listed| schedule::personality(listed, report));
-        process.seccomp = linux.and_then(|linux| seccomp(linux.seccomp().as_ref()?, report));
-        process
-    });
-    not_performed(spec, &mounts, report);
-    Plan {
+    let process = process(spec, &annotations, &own, facts, report);
+    let plan = Plan {
         sysctl: sysctl::build(linux, own.own, hostname.as_deref(), domainname.as_deref(), report),
         rootfs,
         rootfs_readonly: spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false),
@@ -114,6 +103,13 @@ fn assemble(loaded: &Loaded, facts: &Facts<'_>, report: &mut Report) -> Plan {
         hostname,
         domainname,
         cgroup: cgroup(linux, facts, report),
+        net_devices: linux.map(|linux| machine::net_devices(linux, own.own, report)).unwrap_or_default(),
+        memory_policy: linux
+            .and_then(|linux| linux.memory_policy().as_ref())
+            .map(|listed| machine::memory_policy(listed, report)),
+        intel_rdt: linux
+            .and_then(|linux| linux.intel_rdt().as_ref())
+            .and_then(|listed| machine::intel_rdt(listed, report)),
         new_keyring: !facts.options.no_new_keyring,
         process,
         hooks: hooks::build(spec.hooks().as_ref(), report),
@@ -121,7 +117,31 @@ fn assemble(loaded: &Loaded, facts: &Facts<'_>, report: &mut Report) -> Plan {
         id_maps: own.maps.filter(|_| own.namespaces.new.contains(NamespaceKind::User)),
         namespaces: own.namespaces,
         warnings: Vec::new(),
+    };
+    not_performed(&plan, report);
+    plan
+}
+
+fn process(
+    spec: &Spec,
+    annotations: &BTreeMap<String, String>,
+    own: &namespaces::Outcome,
+    facts: &Facts<'_>,
+    report: &mut Report,
+) -> Option<Process> {
+    let around = process::Surroundings {
+        path: "process",
+        user_namespace: own.own.contains(NamespaceKind::User),
+        maps: own.maps.as_ref(),
+        keep_groups: annotations.get("run.oci.keep_original_groups").is_some_and(|value| value == "1"),
+    };
+    let mut process = process::build(spec.process().as_ref()?, &around, facts, report);
+    if let Some(linux) = spec.linux() {
+        let personality = linux.personality().as_ref();
+        process.personality = personality.map(|listed| schedule::personality(listed, report));
+        process.seccomp = linux.seccomp().as_ref().and_then(|listed| seccomp(listed, report));
     }
+    Some(process)
 }
 
 fn version(spec: &Spec, report: &mut Report) {
@@ -184,9 +204,9 @@ fn name(
     Some(name)
 }
 
-fn annotations(spec: &Spec, report: &mut Report) -> std::collections::BTreeMap<String, String> {
+fn annotations(spec: &Spec, report: &mut Report) -> BTreeMap<String, String> {
     let listed = spec.annotations().iter().flatten();
-    let annotations: std::collections::BTreeMap<String, String> =
+    let annotations: BTreeMap<String, String> =
         listed.map(|(key, value)| (key.clone(), value.clone())).collect();
     if annotations.contains_key("") {
         report.error(member("annotations", ""), "a key may not be empty");
@@ -253,25 +273,23 @@ fn seccomp(listed: &LinuxSeccomp, report: &mut Report) -> Option<seccomp::Progra
 }
 
 /// Settings that this version of keg cannot apply: an error is better than a container without them.
-fn not_performed(spec: &Spec, mounts: &[Mount], report: &mut Report) {
+fn not_performed(plan: &Plan, report: &mut Report) {
     let what = "not supported by this version of keg";
-    for mount in mounts.iter().filter(|mount| mount.idmap.is_some()) {
+    for mount in plan.mounts.iter().filter(|mount| mount.idmap.is_some()) {
         report.error(&mount.name, format!("id mappings of mounts are {what}"));
     }
-    let Some(linux) = spec.linux() else { return };
-    if linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty()) {
-        report.error("linux.netDevices", what);
+    let seccomp = plan.process.as_ref().and_then(|process| process.seccomp.as_ref());
+    for (path, asked) in [
+        ("linux.netDevices", !plan.net_devices.is_empty()),
+        ("linux.memoryPolicy", plan.memory_policy.is_some()),
+        ("linux.intelRdt", plan.intel_rdt.is_some()),
+        ("linux.seccomp.listenerPath", seccomp.is_some_and(|program| program.notifies.is_some())),
+    ] {
+        if asked {
+            report.error(path, what);
+        }
     }
-    if linux.memory_policy().is_some() {
-        report.error("linux.memoryPolicy", what);
-    }
-    if linux.intel_rdt().as_ref().is_some_and(|rdt| *rdt != LinuxIntelRdt::default()) {
-        report.error("linux.intelRdt", what);
-    }
-    if linux.seccomp().as_ref().is_some_and(|seccomp| seccomp.listener_path().is_some()) {
-        report.error("linux.seccomp.listenerPath", what);
-    }
-    if linux.mount_label().as_ref().is_some_and(|label| !label.is_empty()) {
+    if plan.mount_label.is_some() {
         report.warn("linux.mountLabel", format!("has no effect: {what}"));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ffi::CString;
 
-use super::{Facts, capabilities, rlimits, schedule};
+use super::{Facts, capabilities, machine, rlimits, schedule};
 use crate::plan::finding::Report;
 use crate::plan::{IdMaps, Process};
 use crate::spec;
@@ -52,6 +52,9 @@ pub(super) fn build(
     if umask > 0o777 {
         report.error(spec::member(&at("user"), "umask"), format!("{umask:04o} is more than 0777"));
     }
+    let affinity = listed.exec_cpu_affinity().as_ref();
+    let affinity =
+        affinity.map(|listed| machine::affinity(listed, &at("execCPUAffinity"), report)).unwrap_or_default();
     let (uid, gid, groups) = identity(listed, around, facts, report);
     Process {
         args,
@@ -80,6 +83,7 @@ pub(super) fn build(
         scheduler: listed.scheduler().as_ref().map(|s| schedule::scheduler(s, &at("scheduler"), report)),
         io_priority: listed.io_priority().map(|io| schedule::io_priority(io, &at("ioPriority"), report)),
         personality: None,
+        affinity,
         seccomp: None,
     }
 }
