@@ -3,7 +3,7 @@
 use super::error::{At, Error, Step};
 use crate::plan::{Capabilities, Process};
 use crate::sys::credentials;
-use crate::types::Uid;
+use crate::types::{Gid, Uid};
 
 /// Bounding set, groups, group, user, capabilities, no_new_privs.
 pub(super) fn drop(wanted: &Process) -> Result<(), Error> {
@@ -19,8 +19,10 @@ pub(super) fn drop(wanted: &Process) -> Result<(), Error> {
     }
     credentials::set_gid(wanted.gid).at(Step::Privileges)?;
     credentials::set_uid(wanted.uid).at(Step::Privileges)?;
-    // A change of ids makes a process dumpable again, while it still holds descriptors of the host.
-    crate::sys::process::set_undumpable().at(Step::Privileges)?;
+    if leaves_root || wanted.gid != Gid(0) {
+        // A change of ids makes a process dumpable again, while it still holds descriptors of the host.
+        crate::sys::process::set_undumpable().at(Step::Privileges)?;
+    }
     if leaves_root {
         credentials::keep_caps(false).at(Step::Privileges)?;
     }

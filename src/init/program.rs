@@ -47,6 +47,9 @@ impl Program {
 
 /// Enters the working directory, resolved inside the root; made if it is missing.
 pub(super) fn enter_cwd(root: &RootFd, cwd: &Path) -> sys::Result<()> {
+    if cwd == Path::new("/") {
+        return fd::change_dir(root);
+    }
     fd::change_dir(root.find_or_make(cwd, Leaf::Directory)?)
 }
 
@@ -71,9 +74,8 @@ pub(super) fn environment(root: &RootFd, wanted: &Process) -> sys::Result<Vec<CS
 /// The home directory of a user in the container's /etc/passwd; `None` if there is no such file or user. Only a regular file is read.
 fn home(root: &RootFd, user: Uid) -> sys::Result<Option<Vec<u8>>> {
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let file = match fd::open(root, Path::new("etc/passwd"), Resolve::InRoot, flags, 0) {
-        Ok(file) => file,
-        Err(_) => return Ok(None),
+    let Ok(Some(file)) = fd::open_if_there(root, Path::new("etc/passwd"), Resolve::InRoot, flags) else {
+        return Ok(None);
     };
     if fd::file_type(&fd::stat(&file)?) != SFlag::S_IFREG {
         return Ok(None);
@@ -134,11 +136,14 @@ fn executable(root: &RootFd, path: &Path) -> Result<(), Errno> {
         false => (fd::cwd(), Resolve::Host),
     };
     let file = fd::open(dir, path, resolve, OFlag::O_PATH, 0).map_err(|error| error.errno)?;
-    match fd::stat(&file).map(|stat| fd::file_type(&stat)).map_err(|error| error.errno)? {
+    let answer = match fd::stat(&file).map(|stat| fd::file_type(&stat)).map_err(|error| error.errno)? {
         SFlag::S_IFDIR => Err(Errno::EISDIR),
         SFlag::S_IFREG => fd::may_execute(&file).map_err(|error| error.errno),
         _ => Err(Errno::EACCES),
-    }
+    };
+    // Init closes all descriptors at once, very soon.
+    std::mem::forget(file);
+    answer
 }
 
 #[cfg(test)]

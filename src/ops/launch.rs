@@ -15,7 +15,7 @@ use crate::link::{self, FromInit, KegEnd, ToInit};
 use crate::plan::{self, Options, Plan};
 use crate::rootfs::{self, Sources};
 use crate::spec::{self, Loaded};
-use crate::state::{Hooks as KeptHooks, Record, Reservation, Stage, Store, boot_id};
+use crate::state::{Hooks as KeptHooks, Locked, Record, Reservation, Stage, Store, boot_id};
 use crate::sys::fd::{self, Resolve};
 use crate::sys::proc::Proc;
 use crate::sys::process::{self, Child, Ended, Spawn};
@@ -126,7 +126,7 @@ impl Launched {
         stage: Stage,
         pid_file: Option<&Path>,
         answer: ToInit,
-    ) -> Result<(InitGuard, KegEnd, Record, Plan)> {
+    ) -> Result<(InitGuard, KegEnd, Record, Locked)> {
         self.record.stage = stage;
         self.reservation.write(&self.record)?;
         if let Some(path) = pid_file {
@@ -138,8 +138,8 @@ impl Launched {
         if let Some(rootfs) = &mut self.rootfs {
             rootfs.0 = None;
         }
-        self.reservation.commit();
-        Ok((self.init, self.link, self.record, self.plan))
+        let container = self.reservation.commit();
+        Ok((self.init, self.link, self.record, container))
     }
 }
 
@@ -203,8 +203,7 @@ fn decide(
 
 /// Said before anything is made; init opens the directory again in its own mount namespace.
 fn check_rootfs(plan: &Plan) -> Result<()> {
-    fd::open(fd::cwd(), &plan.rootfs, Resolve::Host, OFlag::O_PATH | OFlag::O_DIRECTORY, 0)
-        .map_err(|error| Error::Rootfs(plan.rootfs.clone(), error))?;
+    fd::check_directory(&plan.rootfs).map_err(|error| Error::Rootfs(plan.rootfs.clone(), error))?;
     Ok(())
 }
 

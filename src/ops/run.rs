@@ -2,11 +2,11 @@
 
 use super::delete;
 use super::launch::{InitGuard, launch};
-use super::options::{DeleteOptions, RunOptions};
+use super::options::RunOptions;
 use super::start::{await_program, poststart};
 use super::{Place, Result};
 use crate::link::ToInit;
-use crate::state::Stage;
+use crate::state::{Error as StoreError, Record, Released, Stage};
 use crate::sys::process;
 use crate::sys::signals::Forwarder;
 
@@ -20,30 +20,34 @@ pub fn run(place: &Place, options: &RunOptions) -> Result<i32> {
     let launched = launch(place, &options.create, false)?;
     let init = launched.reference()?;
     let pid_file = options.create.pid_file.as_deref();
-    let (child, link, record, _plan) = launched.keep(Stage::Running { init }, pid_file, ToInit::Start)?;
+    let (child, link, record, container) = launched.keep(Stage::Running { init }, pid_file, ToInit::Start)?;
+    let container = container.release()?;
     let started = await_program(&link).and_then(|()| poststart(&record, init));
-    if let Err(error) = started {
-        remove(place, options)?;
-        return Err(error);
+    if started.is_ok() && options.detach {
+        return Ok(0);
     }
-    match signals {
-        None => Ok(0),
-        Some(signals) => {
-            let status = wait(&signals, &child)?;
-            if !options.keep {
-                remove(place, options)?;
-            }
-            Ok(status)
-        }
+    // Where the program did not start its init has ended, or was told to.
+    let status = started.and_then(|()| wait(signals, &child));
+    if status.is_err() || !options.keep {
+        remove(container, &record)?;
     }
+    // The process ends now; so do these, all at once.
+    std::mem::forget((child, link));
+    status
 }
 
 /// Passes signals on until init ends.
-fn wait(signals: &Forwarder, child: &InitGuard) -> Result<i32> {
-    signals.forward_until_ended(child.pid(), child.pidfd())?;
+fn wait(signals: Option<Forwarder>, child: &InitGuard) -> Result<i32> {
+    if let Some(signals) = signals {
+        signals.forward_until_ended(child.pid(), child.pidfd())?;
+    }
     Ok(process::wait(child.pidfd())?.status())
 }
 
-fn remove(place: &Place, options: &RunOptions) -> Result<()> {
-    delete::delete(place, &DeleteOptions { id: options.create.id.clone(), force: true })
+/// Somebody else may have deleted it meanwhile.
+fn remove(container: Released, record: &Record) -> Result<()> {
+    match container.lock() {
+        Err(StoreError::Unknown(_)) => Ok(()),
+        container => delete::clean(container?, record),
+    }
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use nix::sys::stat::SFlag;
 
 use super::mask::is_device;
+use super::place::Spent;
 use super::root::{Leaf, RootFd, shown};
 use super::{Doing, Error};
 use crate::plan::{Device, DeviceKind, Plan};
@@ -14,7 +15,7 @@ use crate::sys::fd::{self, Resolve};
 use crate::sys::{Errno, mount};
 
 /// Makes them all.
-pub(super) fn make(root: &RootFd, plan: &Plan) -> Result<(), Error> {
+pub(super) fn make(root: &RootFd, plan: &Plan, spent: &mut Spent) -> Result<(), Error> {
     if plan.devices.is_empty() && plan.links.is_empty() {
         return Ok(());
     }
@@ -46,6 +47,7 @@ pub(super) fn make(root: &RootFd, plan: &Plan) -> Result<(), Error> {
             done => done.doing(doing)?,
         }
     }
+    spent.put(dev);
     Ok(())
 }
 

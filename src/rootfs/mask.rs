@@ -26,6 +26,7 @@ pub(super) fn hide(root: &RootFd, paths: &[PathBuf], spent: &mut Spent) -> Resul
         covers.attach(&target, kind == SFlag::S_IFDIR, spent).doing(doing)?;
         spent.put(target);
     }
+    covers.file.into_iter().chain(covers.directory).for_each(|cover| spent.put(cover));
     Ok(())
 }
 
@@ -60,7 +61,7 @@ impl Covers {
             spent.put(copy);
             return Ok(());
         }
-        let made = if is_directory { empty_directory(spent)? } else { null_file()? };
+        let made = if is_directory { empty_directory(spent)? } else { null_file(spent)? };
         mount::attach(&made, target, Path::new(""))?;
         *first = Some(made);
         Ok(())
@@ -68,8 +69,10 @@ impl Covers {
 }
 
 /// A copy of the mount of the null device, detached and read-only.
-fn null_file() -> sys::Result<OwnedFd> {
-    let cover = mount::clone_tree(null_device()?, Path::new(""), false, false)?;
+fn null_file(spent: &mut Spent) -> sys::Result<OwnedFd> {
+    let null = null_device()?;
+    let cover = mount::clone_tree(&null, Path::new(""), false, false)?;
+    spent.put(null);
     let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
     mount::set_attributes(&cover, MountAttr { set, ..MountAttr::default() }, false)?;
     Ok(cover)
@@ -79,7 +82,6 @@ fn null_file() -> sys::Result<OwnedFd> {
 fn empty_directory(spent: &mut Spent) -> sys::Result<OwnedFd> {
     let context = FsContext::open("tmpfs")?;
     context.set("source", Some(b"tmpfs"))?;
-    context.set("ro", None)?;
     context.set("nr_inodes", Some(b"2"))?;
     context.set("mode", Some(b"755"))?;
     let cover = context.mount(

@@ -131,8 +131,8 @@ impl<'a> Rootfs<'a> {
     }
 
     /// Makes device nodes and the links of /dev.
-    pub fn devices(&self) -> Result<(), Error> {
-        devices::make(&self.root, self.plan)
+    pub fn devices(&mut self) -> Result<(), Error> {
+        devices::make(&self.root, self.plan, &mut self.spent)
     }
 
     /// Covers masked paths, makes others read-only.
@@ -152,7 +152,7 @@ impl<'a> Rootfs<'a> {
 
     /// Enters the root, lets go of the host's tree, and gives the root its final propagation. The fd of the new root comes back. The
     /// caller must close all descriptors in the end: some are left open.
-    pub fn enter(self) -> Result<RootFd, Error> {
+    pub fn enter(mut self) -> Result<RootFd, Error> {
         let doing = || "entering the root".to_owned();
         match (has_own_mounts(self.plan), self.plan.pivot) {
             (true, true) => mount::pivot(&self.root).doing(doing)?,
@@ -164,6 +164,7 @@ impl<'a> Rootfs<'a> {
             mount::set_attributes(&self.root, change, recursive)
                 .doing(|| "setting the propagation of the root".to_owned())?;
         }
+        self.places.spend(&mut self.spent);
         self.spent.leave_open();
         Ok(self.root)
     }

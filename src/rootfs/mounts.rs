@@ -96,6 +96,9 @@ fn filesystem(work: &mut Rootfs<'_>, entry: &Mount) -> sys::Result<()> {
         }
         None => work.places.attach(&work.root, &made, &entry.destination, needs_plain(fstype))?,
     }
+    if fstype == "tmpfs" && !copy_up {
+        work.places.mark_empty(&entry.destination);
+    }
     propagate(entry, &made)?;
     work.spent.put(made);
     Ok(())

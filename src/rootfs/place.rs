@@ -36,6 +36,8 @@ impl Spent {
 #[derive(Debug, Default)]
 pub(super) struct Places {
     last: Option<(PathBuf, OwnedFd)>,
+    /// Where a file system that has nothing in it yet was attached.
+    empty: Option<PathBuf>,
 }
 
 impl Places {
@@ -52,9 +54,10 @@ impl Places {
             self.last = None;
             return mount::attach(made, root.find(destination)?, Path::new(""));
         };
+        let make_first = self.empty.as_deref() == Some(parent);
         let result = match self.directory(root, parent, plain)? {
-            Some(dir) => attach_to_name(made, dir, name),
-            None => attach_to_name(made, root, name),
+            Some(dir) => attach_to_name(made, dir, name, make_first),
+            None => attach_to_name(made, root, name, make_first),
         };
         match result {
             // The name is a symlink or no directory.
@@ -68,6 +71,16 @@ impl Places {
             }
             done => done,
         }
+    }
+
+    /// What was just attached here is empty: whatever goes below must be made first.
+    pub(super) fn mark_empty(&mut self, destination: &Path) {
+        self.empty = Some(destination.to_owned());
+    }
+
+    /// No more mounts come.
+    pub(super) fn spend(&mut self, spent: &mut Spent) {
+        self.last.take().into_iter().for_each(|(_, dir)| spent.put(dir));
     }
 
     /// Forgets what may be covered now.
@@ -96,9 +109,9 @@ fn split(destination: &Path) -> Option<(&Path, &OsStr)> {
     Some((destination.parent()?, destination.file_name()?))
 }
 
-fn attach_to_name(made: &OwnedFd, dir: impl AsFd, name: &OsStr) -> Result<()> {
+fn attach_to_name(made: &OwnedFd, dir: impl AsFd, name: &OsStr, make_first: bool) -> Result<()> {
     let name = Path::new(name);
-    if mount::attach_if_there(made, &dir, name)? {
+    if !make_first && mount::attach_if_there(made, &dir, name)? {
         return Ok(());
     }
     match fd::mkdir(&dir, name, 0o755) {

@@ -48,6 +48,12 @@ impl Locked {
         Ok(Self { id: id.clone(), root, dir, path, has_record: Cell::new(true) })
     }
 
+    /// Lets other commands work on the container while this one waits for its end.
+    pub fn release(self) -> Result<Released> {
+        lock::unlock(&self.dir).map_err(failed("unlock", &self.id))?;
+        Ok(Released(self))
+    }
+
     /// Whose directory it is.
     pub fn id(&self) -> &ContainerId {
         &self.id
@@ -124,6 +130,21 @@ impl Locked {
         fd::open(&self.dir, Path::new(name), Resolve::Beneath, flags, 0o600)
             .and_then(|file| fd::write_all(file, bytes))
             .map_err(failed("write", &self.id))
+    }
+}
+
+/// A container that this process has had locked, and will want again.
+#[derive(Debug)]
+pub struct Released(Locked);
+
+impl Released {
+    /// Takes it again, after whoever has it now. `Unknown` if it was deleted meanwhile.
+    pub fn lock(self) -> Result<Locked> {
+        wait(&self.0.dir, &self.0.id)?;
+        match fd::stat(&self.0.dir).map_err(failed("read", &self.0.id))?.st_nlink {
+            0 => Err(Error::Unknown(self.0.id)),
+            _ => Ok(self.0),
+        }
     }
 }
 

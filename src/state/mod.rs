@@ -8,7 +8,7 @@ mod record;
 mod store;
 
 pub use facts::boot_id;
-pub use locked::{Locked, Reservation};
+pub use locked::{Locked, Released, Reservation};
 pub use observe::{
     Created, Creating, Facts, Paused, Refused, Removable, Running, State, Status, Stopped, observe,
 };

@@ -13,6 +13,9 @@ use nix::sys::stat::{FileStat, Mode, SFlag};
 
 use super::error::{Error, Named, Result, retry, show_fd};
 
+/// What most kernel files fit into.
+const FIRST_READ: usize = 4096;
+
 /// Where a path may lead (openat2(2), Linux 5.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resolve {
@@ -98,6 +101,15 @@ fn openat2(dir: impl AsFd, path: &Path, resolve: Resolve, flags: OFlag, mode: u3
 /// Opens a directory of the host, following what the path says.
 pub fn open_dir(path: &Path) -> Result<OwnedFd> {
     open(cwd(), path, Resolve::Host, OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0)
+}
+
+/// stat(2) of a path of the host, symlinks followed. ENOTDIR: it is no directory.
+pub fn check_directory(path: &Path) -> Result<()> {
+    let stat = nix::sys::stat::stat(path);
+    let is_directory = stat.map(|stat| file_type(&stat) == SFlag::S_IFDIR);
+    is_directory
+        .and_then(|yes| if yes { Ok(()) } else { Err(Errno::ENOTDIR) })
+        .named(|| format!("stat({path:?})"))
 }
 
 /// One directory entry name, without any slash, as `mkdirat` and friends need it.
@@ -236,6 +248,19 @@ pub fn read_all(fd: impl AsFd, limit: usize) -> Result<Vec<u8>> {
         }
     }
     bytes.truncate(length);
+    Ok(bytes)
+}
+
+/// As [`read_all`], of a file that the kernel makes up as it is read (proc, cgroup): where it has little to say it says so at once, and
+/// a read that leaves room in the buffer was the last.
+pub fn read_kernel_file(fd: impl AsFd, limit: usize) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; FIRST_READ.min(limit)];
+    let length = retry(|| nix::unistd::read(&fd, &mut bytes)).named(|| format!("read({})", show_fd(&fd)))?;
+    if length == bytes.len() {
+        bytes.extend(read_all(&fd, limit - length)?);
+    } else {
+        bytes.truncate(length);
+    }
     Ok(bytes)
 }
 

@@ -17,3 +17,10 @@ pub fn try_lock(fd: impl AsFd, exclusive: bool) -> Result<bool> {
         Err(errno) => Err(errno).named(|| format!("flock({})", show_fd(&fd))),
     }
 }
+
+/// Gives the lock back, through whichever copy of the descriptor it was taken.
+pub fn unlock(fd: impl AsFd) -> Result<()> {
+    // SAFETY: flock(2) takes two integers; the descriptor is open for as long as `fd` is borrowed.
+    let done = unsafe { libc::flock(fd.as_fd().as_raw_fd(), libc::LOCK_UN) };
+    Errno::result(done).map(drop).named(|| format!("flock({}, LOCK_UN)", show_fd(&fd)))
+}

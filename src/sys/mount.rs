@@ -210,12 +210,12 @@ fn set_attributes_at(
     })
 }
 
-/// Makes the directory `root`, a mount's root, the root of this mount namespace, and lets go of the old one.
+/// Makes the directory `root`, a mount's root, the root of this mount namespace and the working directory, and lets go of the old one.
 pub fn pivot(root: impl AsFd) -> Result<()> {
     nix::unistd::fchdir(&root).named(|| format!("fchdir({})", show_fd(&root)))?;
     nix::unistd::pivot_root(".", ".").named(|| "pivot_root(\".\", \".\")".to_owned())?;
-    nix::mount::umount2(".", MntFlags::MNT_DETACH).named(|| "umount2(old root, MNT_DETACH)".to_owned())?;
-    nix::unistd::chdir("/").named(|| "chdir(\"/\")".to_owned())
+    // The old root lies on top of the new one, in which this process has been since the first call.
+    nix::mount::umount2(".", MntFlags::MNT_DETACH).named(|| "umount2(old root, MNT_DETACH)".to_owned())
 }
 
 /// Moves the mount `root` over `/` and makes it this process's root (where pivot_root(2) cannot work: `/` is a ramfs).

@@ -9,6 +9,7 @@ use nix::sched::CloneFlags;
 
 use super::error::{Error, Named, Result, show_fd};
 use super::fd::{self, Resolve};
+use super::proc::Proc;
 use crate::types::{NamespaceKind, NamespaceSet};
 
 const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
@@ -35,6 +36,13 @@ pub fn is_own(file: impl AsFd, kind: NamespaceKind) -> Result<bool> {
     let own = fd::open(fd::cwd(), Path::new(&path), Resolve::Host, OFlag::O_RDONLY, 0)?;
     let (this, own) = (fd::stat(file)?, fd::stat(own)?);
     Ok((this.st_dev, this.st_ino) == (own.st_dev, own.st_ino))
+}
+
+/// The inode number that names the calling process's namespace of this type (namespaces(7)).
+pub fn own_id(proc: &Proc, kind: NamespaceKind) -> Result<u64> {
+    let path = format!("self/ns/{}", kind.proc_name());
+    let stat = nix::sys::stat::fstatat(proc.root(), path.as_str(), nix::fcntl::AtFlags::empty());
+    stat.map(|stat| stat.st_ino).named(|| format!("fstatat(/proc/{path})"))
 }
 
 /// setns(2) to one namespace.

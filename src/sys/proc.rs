@@ -62,7 +62,7 @@ impl Proc {
 
     /// Reads a file of it (1 MiB at most).
     pub fn read(&self, path: &Path) -> Result<Vec<u8>> {
-        fd::read_all(self.file(path, OFlag::O_RDONLY)?, LIMIT)
+        fd::read_kernel_file(self.file(path, OFlag::O_RDONLY)?, LIMIT)
     }
 
     /// The process that has this pid now, and its state letter (proc(5): `R`, `S`, `Z`, …). ESRCH if there is none.

@@ -2,7 +2,7 @@
 //! (CVE-2019-5736). The copy is a read-only overlay of the file's directory, else a sealed memfd.
 
 use std::ffi::{CString, OsStr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -30,21 +30,24 @@ pub fn is_sealed(args: &[CString]) -> Result<bool> {
     if !args.first().is_some_and(|name| name.as_bytes().ends_with(MARK)) {
         return Ok(false);
     }
-    let own = fd::open(fd::cwd(), Path::new(OWN_FILE), Resolve::Host, OFlag::O_RDONLY, 0)?;
-    // Only a memfd answers this question; any other file says EINVAL.
-    let memfd = nix::fcntl::fcntl(&own, FcntlArg::F_GET_SEALS)
-        .is_ok_and(|seals| SealFlag::from_bits_retain(seals).contains(SEALS));
-    if memfd || is_read_only_overlay(&own)? {
+    if is_read_only_overlay()? || is_sealed_memfd()? {
         return Ok(true);
     }
     Err(Error { call: "run from a sealed copy of keg".to_owned(), errno: Errno::EPERM })
 }
 
 /// An overlay without an upper layer cannot be written to, through any mount. One with an upper layer has a path, and is not ours.
-fn is_read_only_overlay(file: impl AsFd) -> Result<bool> {
-    let stat = nix::sys::statvfs::fstatvfs(&file).named(|| format!("fstatfs({OWN_FILE})"))?;
+fn is_read_only_overlay() -> Result<bool> {
+    let stat = nix::sys::statfs::statfs(OWN_FILE).named(|| format!("statfs({OWN_FILE:?})"))?;
     let read_only = stat.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY);
-    Ok(read_only && fd::fs_magic(&file)? == libc::OVERLAYFS_SUPER_MAGIC)
+    Ok(read_only && stat.filesystem_type().0 == libc::OVERLAYFS_SUPER_MAGIC)
+}
+
+fn is_sealed_memfd() -> Result<bool> {
+    let own = fd::open(fd::cwd(), Path::new(OWN_FILE), Resolve::Host, OFlag::O_RDONLY, 0)?;
+    // Only a memfd answers this question; any other file says EINVAL.
+    let seals = nix::fcntl::fcntl(&own, FcntlArg::F_GET_SEALS);
+    Ok(seals.is_ok_and(|seals| SealFlag::from_bits_retain(seals).contains(SEALS)))
 }
 
 /// Runs this program again, with the same arguments and environment, from a copy that cannot be written to. Returns only when both
@@ -76,8 +79,10 @@ fn overlay() -> Result<OwnedFd> {
     context.set("lowerdir", Some(&lower(dir)))?;
     let root = context.mount(libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV)?;
     let copy = fd::open(&root, Path::new(name), Resolve::Beneath, OFlag::O_RDONLY, 0)?;
-    let original = fd::open(fd::cwd(), Path::new(OWN_FILE), Resolve::Host, OFlag::O_PATH, 0)?;
-    let (copied, original) = (fd::stat(&copy)?, fd::stat(&original)?);
+    let original = nix::sys::stat::stat(OWN_FILE).named(|| format!("stat({OWN_FILE:?})"))?;
+    let copied = fd::stat(&copy)?;
+    // The next execve(2) closes them.
+    std::mem::forget((context, root));
     match copied.st_ino == original.st_ino && copied.st_size == original.st_size {
         true => Ok(copy),
         false => Err(missing()),
