@@ -240,6 +240,23 @@ fn a_container_without_a_record_can_be_seen_and_deleted() {
 }
 
 #[test]
+fn what_keg_did_not_make_is_no_container() {
+    let temp = tempfile::tempdir().unwrap();
+    let other = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(other.path(), temp.path().join("link")).unwrap();
+    std::fs::write(temp.path().join("file"), "").unwrap();
+    std::fs::create_dir(temp.path().join("no name")).unwrap();
+    std::fs::write(other.path().join("state.json"), "").unwrap();
+    let store = Store::open(temp.path()).unwrap();
+    assert!(store.list().unwrap().is_empty());
+    for name in ["link", "file"] {
+        assert!(matches!(store.load(&id(name)), Err(Error::Unknown(_))), "{name}");
+        assert!(matches!(store.lock(&id(name)), Err(Error::Unknown(_))), "{name}");
+        assert!(matches!(store.reserve(&id(name)), Err(Error::Exists(_))), "{name}");
+    }
+}
+
+#[test]
 fn commands_on_one_container_take_turns() {
     let temp = tempfile::tempdir().unwrap();
     let store = Store::open(temp.path()).unwrap();

@@ -72,7 +72,7 @@ pub fn run(words: &[OsString]) -> Exit {
 
 fn place(globals: Globals) -> Place {
     let rootless = globals.rootless.0;
-    let session = || std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let session = || std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute());
     Place {
         cgroup_manager: globals.cgroup_manager(),
         rootless,

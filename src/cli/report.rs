@@ -55,9 +55,10 @@ impl Report {
         if !self.debug {
             return;
         }
-        for note in notes {
-            if self.append(Level::Warning, &single(note)).is_err() {
-                return;
+        for note in notes.iter().map(|note| single(note)) {
+            // The command has succeeded or says itself why not: a log that fails is no reason to fail.
+            if self.log.is_none() || self.append(Level::Warning, &note).is_err() {
+                self.stderr(&format!("warning: {note}"));
             }
         }
     }
@@ -107,13 +108,14 @@ fn worded(error: &(dyn Error + 'static)) -> String {
     }
 }
 
+/// Nothing in a message, which may hold names from an image, moves the cursor.
 fn single(text: &str) -> String {
-    text.trim().replace(['\n', '\r'], " ")
+    text.trim().replace(char::is_control, " ")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Level, LogFormat, line, one_line};
+    use super::{Level, LogFormat, Report, line, one_line};
 
     #[derive(Debug, thiserror::Error)]
     #[error("cannot do\nthis")]
@@ -132,7 +134,7 @@ mod tests {
     fn errors_of_the_standard_library_read_like_all_others() {
         let error = std::io::Error::from_raw_os_error(20);
         assert_eq!(one_line(&error), "not a directory");
-        assert_eq!(one_line(&std::io::Error::other("Just so")), "Just so");
+        assert_eq!(one_line(&std::io::Error::other("Just\x1b[2J so")), "Just [2J so");
     }
 
     #[test]
@@ -146,5 +148,18 @@ mod tests {
             line(LogFormat::Text, Level::Warning, "a b", now),
             "time=\"2026-01-02T03:04:05Z\" level=warning msg=\"a b\"\n"
         );
+    }
+
+    #[test]
+    fn notes_are_for_those_who_want_to_know() {
+        let temp = tempfile::tempdir().unwrap();
+        let log = temp.path().join("log");
+        let report = Report { log: Some(log.clone()), format: LogFormat::Text, debug: false };
+        report.notes(&["unknown x".into()]);
+        assert!(!log.exists());
+        Report { debug: true, ..report }.notes(&["unknown x".into(), "y".into()]);
+        let text = std::fs::read_to_string(log).unwrap();
+        let lines: Vec<_> = text.lines().map(|line| line.split_once(' ').unwrap().1).collect();
+        assert_eq!(lines, ["level=warning msg=\"unknown x\"", "level=warning msg=\"y\""]);
     }
 }

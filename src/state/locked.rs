@@ -206,15 +206,20 @@ pub(super) fn is_locked(root: &OwnedFd, id: &ContainerId) -> Result<bool> {
 pub(super) fn read_record(dir: impl AsFd, below: &Path, id: &ContainerId) -> Result<Option<Record>> {
     match fd::read_file(dir, &below.join(RECORD), LIMIT) {
         Ok(bytes) => Ok(Record::parse(id, &bytes)),
-        Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        Err(error) if is_elsewhere(error.errno) => Ok(None),
         Err(source) => Err(failed("read", id)(source)),
     }
+}
+
+/// Nothing of that name, or something that keg did not make.
+fn is_elsewhere(errno: Errno) -> bool {
+    matches!(errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP)
 }
 
 fn open(root: &OwnedFd, id: &ContainerId) -> Result<OwnedFd> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
     fd::open(root, Path::new(id.as_str()), Resolve::Beneath, flags, 0).map_err(|error| match error.errno {
-        Errno::ENOENT | Errno::ENOTDIR => Error::Unknown(id.clone()),
+        errno if is_elsewhere(errno) => Error::Unknown(id.clone()),
         _ => failed("open", id)(error),
     })
 }
