@@ -289,7 +289,4 @@ fn not_performed(plan: &Plan, report: &mut Report) {
             report.error(path, what);
         }
     }
-    if plan.mount_label.is_some() {
-        report.warn("linux.mountLabel", format!("has no effect: {what}"));
-    }
 }
