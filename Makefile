@@ -11,14 +11,17 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 TEST := $(if $(NEXTEST),cargo nextest run --locked --no-fail-fast,cargo test --locked --no-fail-fast)
 
-# Tests that need root run as root, with the caller's toolchain.
+WITHOUT_STRESS := $(if $(NEXTEST),-E 'not test(/^stress::/)',-- --skip stress::)
+
+# What needs root runs as root; what is built belongs to the caller.
 AS_ROOT := $(if $(SUDO),sudo -E env "PATH=$$PATH",)
+ROOT_TEST := $(if $(SUDO),env CARGO_TARGET_$(shell echo $(HOST_TRIPLE) | tr a-z- A-Z_)_RUNNER='sudo -E',) $(TEST)
 
 PACKAGES := attr bash binutils buildah busybox-static crun gcc jq libarchive-tools libc6-dev libcap2-bin mmdebstrap runc skopeo \
 	strace uidmap umoci util-linux
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build probe image demo lint unit integration test runtime-tools clean
+.PHONY: help setup build probe image demo lint unit integration peers test runtime-tools clean
 
 help: ## list the targets (the default)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1 \2/p' Makefile | while read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -49,7 +52,12 @@ unit: ## tests without root: parsers, plans, states, layers
 	$(TEST) -p keg
 
 integration: build probe image ## tests with root; KEG_UNDER_TEST=runc|crun|PATH runs them against another runtime
-	$(AS_ROOT) $(TEST) -p integration
+	$(ROOT_TEST) -p integration
+	@$(AS_ROOT) scripts/remove-cgroups.sh /keg-test
+
+peers: probe ## the integration tests against Debian's runc and crun, without the stress tests
+	KEG_UNDER_TEST=runc $(ROOT_TEST) -p integration $(WITHOUT_STRESS)
+	KEG_UNDER_TEST=crun $(ROOT_TEST) -p integration $(WITHOUT_STRESS)
 	@$(AS_ROOT) scripts/remove-cgroups.sh /keg-test
 
 test: setup lint unit integration ## everything: what is missing is installed, then all checks and tests
@@ -60,4 +68,5 @@ runtime-tools: build ## run every program of a built runtime-tools tree: RUNTIME
 	@$(AS_ROOT) integration/runtime-tools/run.sh "$(RUNTIME_TOOLS)"
 
 clean: ## remove everything that was built
+	@$(SUDO) rm -rf target/images target/demo
 	rm -rf target
