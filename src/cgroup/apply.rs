@@ -6,7 +6,7 @@ use super::Error;
 use crate::plan::cgroup::{CgroupPlan, DevicePlan, Step, Write};
 use crate::sys::{self, Errno, cgroup as files};
 
-/// Sets all limits and device rules.
+/// Sets all limits.
 pub(super) fn apply(plan: &CgroupPlan) -> Result<(), Error> {
     for directory in &plan.directories {
         let path = directory.path();
@@ -14,7 +14,7 @@ pub(super) fn apply(plan: &CgroupPlan) -> Result<(), Error> {
             perform(&path, step)?;
         }
     }
-    devices(plan)
+    Ok(())
 }
 
 fn perform(directory: &Path, step: &Step) -> Result<(), Error> {
@@ -58,7 +58,8 @@ fn write(directory: &Path, write: &Write) -> sys::Result<()> {
     }
 }
 
-fn devices(plan: &CgroupPlan) -> Result<(), Error> {
+/// Sets the device rules. Version 1 takes them one by one, beginning with that nothing is allowed.
+pub(super) fn devices(plan: &CgroupPlan) -> Result<(), Error> {
     let failed = |source| Error::Set { setting: "linux.resources.devices".to_owned(), source };
     let path = |hierarchy: &str| {
         let found =

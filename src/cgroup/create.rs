@@ -29,6 +29,12 @@ impl Created {
         super::apply::apply(plan)
     }
 
+    /// Sets the device rules. The container's first process must not be at work with devices meanwhile:
+    /// in version 1 there is a moment in which nothing is allowed.
+    pub fn restrict_devices(&self, plan: &CgroupPlan) -> Result<(), Error> {
+        super::apply::devices(plan)
+    }
+
     /// Whether the kernel has killed a process in them for want of memory.
     pub fn was_oom_killed(&self) -> bool {
         super::oom::was_killed(&self.record)

@@ -335,16 +335,19 @@ fn died(launched: &mut Launched) -> Error {
     }
 }
 
-/// The out-of-memory score: lowering it takes rights that init may not have.
+/// What needs init to stand still, or rights that it may not have: the device rules, which in version 1
+/// forbid everything for a moment, after init has made its devices and before a hook may add to them;
+/// and the out-of-memory score.
 fn adjust(launched: &Launched, done: &mut bool) -> Result<()> {
-    let score = launched.plan.process.as_ref().and_then(|process| process.oom_score_adj);
-    if let (Some(score), false) = (score, *done) {
-        let path = PathBuf::from(format!("{}/oom_score_adj", launched.init.pid()));
-        let written = launched.proc.write(&path, score.to_string().as_bytes());
-        written.map_err(|error| Error::Limit(format!("process.oomScoreAdj to {score}"), error))?;
-        *done = true;
+    if std::mem::replace(done, true) {
+        return Ok(());
     }
-    Ok(())
+    launched.cgroups.restrict_devices(&launched.plan.cgroup)?;
+    let score = launched.plan.process.as_ref().and_then(|process| process.oom_score_adj);
+    let Some(score) = score else { return Ok(()) };
+    let path = PathBuf::from(format!("{}/oom_score_adj", launched.init.pid()));
+    let written = launched.proc.write(&path, score.to_string().as_bytes());
+    Ok(written.map_err(|error| Error::Limit(format!("process.oomScoreAdj to {score}"), error))?)
 }
 
 /// Resource limits come late: they would bind init's own set-up.
