@@ -33,12 +33,18 @@ pub fn kill_and_remove(record: &CgroupRecord) -> Result<(), Error> {
     remove(record)
 }
 
-/// Removes what a failed `create` made, as far as that goes at once.
+/// How long processes of a container that never came to be may take to end.
+const SHORT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Removes what a failed `create` made, with what was started in it.
 pub(super) fn discard(record: &CgroupRecord) {
-    let now = Instant::now();
+    // The failure that led here is what the user is told.
+    if record.directories.iter().any(|directory| directory.made.is_some()) {
+        drop(kill_all(record, Signal::KILL));
+    }
+    let deadline = Instant::now() + SHORT_PATIENCE;
     for directory in &record.directories {
-        // The failure that led here is what the user is told.
-        drop(remove_one(directory, now));
+        drop(remove_one(directory, deadline));
     }
 }
 

@@ -16,7 +16,9 @@ use crate::plan::{Plan, Process};
 use crate::rootfs::{Rootfs, Sources};
 use crate::sys::cgroup::Tasks;
 use crate::sys::proc::Proc;
-use crate::sys::{credentials, fd, keyring, limits, namespace, process, schedule, seccomp, signals, socket};
+use crate::sys::{
+    Errno, credentials, descriptors, keyring, limits, namespace, process, schedule, seccomp, signals, socket,
+};
 use crate::types::{ContainerId, Gid, NamespaceKind, NamespaceSet, Pid, Signal, Uid};
 use crate::{lsm, network};
 
@@ -44,6 +46,8 @@ pub struct Init<'a> {
     pub joins: Vec<(NamespaceKind, OwnedFd)>,
     /// Bind sources that keg opened.
     pub sources: Sources,
+    /// Whether keg may do what root may.
+    pub privileged: bool,
     /// How many descriptors after the standard three belong to the container.
     pub preserve_fds: u32,
 }
@@ -68,7 +72,10 @@ fn begin(mut init: Init<'_>) -> Result<Infallible, (Error, InitEnd)> {
 fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
     let plan = init.plan;
     // Before any namespace: a process of the container must never see into this one (CVE-2016-9962).
-    process::set_undumpable().at(Step::Process)?;
+    // Without privileges keg could not write the mappings of such a process; until then it has nothing to show.
+    if init.privileged {
+        process::set_undumpable().at(Step::Process)?;
+    }
     process::set_parent_death_signal(Some(Signal::KILL)).at(Step::Process)?;
     process::new_session().at(Step::Process)?;
     signals::reset().at(Step::Process)?;
@@ -81,12 +88,14 @@ fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
     own_cgroup_namespace(plan).at(Step::Namespaces)?;
     own_network(plan)?;
     // Device modes and directory modes are as given.
-    limits::set_umask(0);
+    let callers_umask = limits::set_umask(0);
     let mut rootfs = Rootfs::open(plan, std::mem::take(&mut init.sources)).at(Step::Rootfs)?;
     rootfs.mounts().at(Step::Rootfs)?;
     rootfs.devices().at(Step::Rootfs)?;
     run_runtime_hooks(init)?;
+    limits::set_umask(callers_umask);
     run_container_hooks(init)?;
+    limits::set_umask(0);
     // After the hooks, which may mount; before the root is entered, while the host's null device can be had.
     rootfs.mask().at(Step::Rootfs)?;
     rootfs.make_read_only().at(Step::Rootfs)?;
@@ -96,6 +105,7 @@ fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
     let Some(wanted) = &plan.process else {
         limits::set_umask(0o022);
         drop(root);
+        close_others(init)?;
         ready(init)?;
         return Ok(program::Program::none());
     };
@@ -106,11 +116,14 @@ fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
     if !wanted.rlimits.is_empty() && (wanted.uid, wanted.gid) != (Uid(0), Gid(0)) {
         ask(&init.link, &FromInit::Limit)?;
     }
-    // Without no_new_privs a filter needs CAP_SYS_ADMIN, which is about to go.
-    if !wanted.no_new_privileges {
-        load_seccomp(wanted).at(Step::Seccomp)?;
+    own_stdio(wanted).at(Step::Privileges)?;
+    privileges::change_ids(wanted)?;
+    // Without no_new_privs a filter needs CAP_SYS_ADMIN. What comes after the filter must be little: it may forbid all but a few calls.
+    let filter_first = !wanted.no_new_privileges && wanted.seccomp.is_some();
+    match filter_first {
+        true => privileges::look_as(wanted).at(Step::Privileges)?,
+        false => privileges::finish(wanted)?,
     }
-    privileges::drop(wanted)?;
     // A directory that only the user may enter is entered as the user.
     match here {
         Ok(()) => {}
@@ -120,15 +133,24 @@ fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
     let program = program::find(&root, wanted, environment)?;
     drop(root);
     limits::set_umask(wanted.umask);
+    close_others(init)?;
+    if filter_first {
+        privileges::raise().at(Step::Seccomp)?;
+        load_seccomp(wanted).at(Step::Seccomp)?;
+        privileges::finish(wanted)?;
+    }
     ready(init)?;
     Ok(program)
 }
 
-/// Closes whatever else is open (CVE-2024-21626), and tells keg.
-fn ready(init: &mut Init<'_>) -> Result<(), Error> {
+/// Closes whatever else is open (CVE-2024-21626).
+fn close_others(init: &mut Init<'_>) -> Result<(), Error> {
     let mut kept = vec![init.link.socket_mut()];
     kept.extend(init.listener.as_mut());
-    fd::keep_only(&mut kept, 3 + init.preserve_fds).at(Step::Descriptors)?;
+    descriptors::keep_only(&mut kept, 3 + init.preserve_fds).at(Step::Descriptors)
+}
+
+fn ready(init: &Init<'_>) -> Result<(), Error> {
     // A keg that has heard `Ready` may end at once, and rightly. One that ends too early is seen by the end of the link.
     process::set_parent_death_signal(None).at(Step::Process)?;
     init.link.send(&FromInit::Ready).at(Step::Link)
@@ -196,10 +218,14 @@ fn document(id: &ContainerId, bundle: &Path, plan: &Plan, status: Status) -> Res
 }
 
 fn new_keyring(init: &Init<'_>) -> crate::sys::Result<()> {
-    if init.plan.new_keyring {
-        return keyring::new_session(&format!("_ses.{}", init.id));
+    if !init.plan.new_keyring {
+        return Ok(());
     }
-    Ok(())
+    match keyring::new_session(&format!("_ses.{}", init.id)) {
+        // A kernel without keyrings, or a filter around keg that forbids them: there is none to share.
+        Err(error) if error.errno == Errno::ENOSYS => Ok(()),
+        done => done,
+    }
 }
 
 fn join(namespaces: &[(NamespaceKind, OwnedFd)]) -> crate::sys::Result<()> {
@@ -283,6 +309,25 @@ fn write_proc(plan: &Plan) -> Result<(), Error> {
     }
     if let Some(label) = selinux {
         lsm::set_selinux(&proc, label).at(Step::Label)?;
+    }
+    Ok(())
+}
+
+/// Standard input, output and error that keg was given belong to the user, who else could not open /dev/stdout; never the null device,
+/// which is everybody's (CVE-2026-88265). Where the file system does not let it be changed it stays as it is.
+fn own_stdio(wanted: &Process) -> crate::sys::Result<()> {
+    if wanted.uid == Uid(0) {
+        return Ok(());
+    }
+    for number in 0..3 {
+        match descriptors::give_standard(number, wanted.uid) {
+            Err(error)
+                if !matches!(error.errno, Errno::EPERM | Errno::EROFS | Errno::EINVAL | Errno::EBADF) =>
+            {
+                return Err(error);
+            }
+            _ => {}
+        }
     }
     Ok(())
 }

@@ -5,11 +5,10 @@ use crate::plan::{Capabilities, Process};
 use crate::sys::credentials;
 use crate::types::{Gid, Uid};
 
-/// Bounding set, groups, group, user, capabilities, no_new_privs.
-pub(super) fn drop(wanted: &Process) -> Result<(), Error> {
-    let Capabilities { bounding, effective, inheritable, permitted, ambient } = wanted.capabilities;
+/// Bounding set, groups, group and user. The capabilities that are permitted stay so.
+pub(super) fn change_ids(wanted: &Process) -> Result<(), Error> {
     // First, because it needs CAP_SETPCAP.
-    credentials::limit_bounding(bounding).at(Step::Privileges)?;
+    credentials::limit_bounding(wanted.capabilities.bounding).at(Step::Privileges)?;
     let leaves_root = wanted.uid != Uid(0);
     if leaves_root {
         credentials::keep_caps(true).at(Step::Privileges)?;
@@ -26,6 +25,25 @@ pub(super) fn drop(wanted: &Process) -> Result<(), Error> {
     if leaves_root {
         credentials::keep_caps(false).at(Step::Privileges)?;
     }
+    Ok(())
+}
+
+/// Puts into effect what the program will have, so that what is looked up from here on is looked up with its eyes. The rest stays
+/// permitted.
+pub(super) fn look_as(wanted: &Process) -> crate::sys::Result<()> {
+    let [_, permitted, inheritable] = credentials::caps()?;
+    credentials::set_caps(wanted.capabilities.effective.intersection(permitted), permitted, inheritable)
+}
+
+/// Puts all that is permitted into effect once more.
+pub(super) fn raise() -> crate::sys::Result<()> {
+    let [_, permitted, inheritable] = credentials::caps()?;
+    credentials::set_caps(permitted, permitted, inheritable)
+}
+
+/// The five sets as they are to be, and no_new_privs.
+pub(super) fn finish(wanted: &Process) -> Result<(), Error> {
+    let Capabilities { effective, inheritable, permitted, ambient, .. } = wanted.capabilities;
     credentials::set_caps(effective, permitted, inheritable).at(Step::Privileges)?;
     credentials::clear_ambient().at(Step::Privileges)?;
     for cap in ambient.iter() {

@@ -50,7 +50,9 @@ fn prepare(init: &mut Init<'_>) -> Told {
 }
 
 fn join_all(init: &mut Init<'_>) -> Result<NamespaceSet, Error> {
-    process::set_undumpable().at(Step::Process)?;
+    if init.privileged {
+        process::set_undumpable().at(Step::Process)?;
+    }
     process::set_parent_death_signal(Some(Signal::KILL)).at(Step::Process)?;
     std::mem::take(&mut init.cgroups).enter().at(Step::Cgroup)?;
     let joins = std::mem::take(&mut init.joins);
@@ -59,7 +61,9 @@ fn join_all(init: &mut Init<'_>) -> Result<NamespaceSet, Error> {
         // All capabilities are there, but the ids are still the host's.
         credentials::set_gid(Gid(0)).at(Step::Ids)?;
         credentials::set_uid(Uid(0)).at(Step::Ids)?;
+        // A change of ids makes a process dumpable again, and forgets the parent's death.
         process::set_undumpable().at(Step::Process)?;
+        process::set_parent_death_signal(Some(Signal::KILL)).at(Step::Process)?;
     }
     offset_clocks(init.plan)
 }

@@ -64,8 +64,8 @@ pub(super) fn clean(container: Locked, record: &Record) -> Result<()> {
         // Processes that outlived init, where the pid namespace is shared.
         cgroup::kill_and_remove(cgroup)?;
     }
-    if !record.own_mounts && !record.rootfs.as_os_str().is_empty() {
-        rootfs::detach(&record.rootfs)?;
+    if let Some(covered) = record.covered_mount {
+        rootfs::detach(&record.rootfs, covered)?;
     }
     container.remove()?;
     poststop(record)

@@ -19,7 +19,7 @@ use crate::state::{Hooks as KeptHooks, Locked, Record, Reservation, Stage, Store
 use crate::sys::fd::{self, Resolve};
 use crate::sys::proc::Proc;
 use crate::sys::process::{self, Child, Ended, Spawn};
-use crate::sys::{self, limits, namespace, socket};
+use crate::sys::{self, descriptors, limits, namespace, socket};
 use crate::types::{NamespaceKind, Pid, ProcessRef, Signal, Timestamp};
 use crate::{cgroup, idmap};
 
@@ -46,6 +46,8 @@ pub(super) enum Error {
     OomKilled,
     #[error("container init ended before it was ready: {0}")]
     Died(String),
+    #[error("unable to stat preserved-fd {0} (of {1})")]
+    Preserved(u32, u32),
     #[error("setting {0}")]
     Limit(String, #[source] sys::Error),
     #[error("writing the pid file {0:?}")]
@@ -103,13 +105,13 @@ impl Drop for InitGuard {
 
 /// The root directory's tree in the host's own mount namespace, for a container that has none of its own.
 #[derive(Debug)]
-struct AttachedRootfs(Option<PathBuf>);
+struct AttachedRootfs(Option<(PathBuf, u64)>);
 
 impl Drop for AttachedRootfs {
     fn drop(&mut self) {
-        if let Some(path) = self.0.take() {
+        if let Some((path, covered)) = self.0.take() {
             // Nobody is left to be told; `delete` tries again.
-            rootfs::detach(&path).unwrap_or(());
+            rootfs::detach(&path, covered).unwrap_or(());
         }
     }
 }
@@ -143,10 +145,19 @@ impl Launched {
     }
 }
 
+/// Comes first: the descriptors that the container is to keep must be there before keg opens any of its own.
+pub(super) fn sort_descriptors(options: &CreateOptions) -> Result<()> {
+    let count = options.preserve_fds;
+    let end = 3_u32.checked_add(count).ok_or(Error::Preserved(count, count))?;
+    if let Some(missing) = (3..end).find(|number| !descriptors::is_open(*number)) {
+        return Err(Error::Preserved(missing, count).into());
+    }
+    // What else the caller left open is not for the container, and not for hooks.
+    Ok(descriptors::cloexec_from(end)?)
+}
+
 /// Reads, plans, reserves, makes. `waits`: init is to wait for `start` on a socket.
 pub(super) fn launch(place: &Place, options: &CreateOptions, waits: bool) -> Result<Launched> {
-    // What the caller left open is not for the container, and not for hooks.
-    fd::cloexec_from(3 + options.preserve_fds)?;
     let proc = Proc::host()?;
     let bundle = std::fs::canonicalize(&options.bundle)
         .map_err(|error| Error::Bundle(options.bundle.clone(), named(error)))?;
@@ -163,7 +174,7 @@ pub(super) fn launch(place: &Place, options: &CreateOptions, waits: bool) -> Res
     let mut cgroups = cgroup::create(&plan.cgroup)?;
     record.cgroup = Some(cgroups.record().clone());
     let listener = if waits { Some(socket::listen(reservation.dir(), START_SOCKET)?) } else { None };
-    let rootfs = (!rootfs::has_own_mounts(&plan)).then(|| AttachedRootfs(Some(plan.rootfs.clone())));
+    let rootfs = record.covered_mount.map(|covered| AttachedRootfs(Some((plan.rootfs.clone(), covered))));
     let (init, link) = spawn(&plan, options, &bundle, cgroups.take_placement(), listener)?;
     let mut launched = Launched { init, proc, link, cgroups, rootfs, record, reservation, plan };
     serve(&mut launched, &bundle)?;
@@ -229,7 +240,7 @@ fn record(
         boot_id: boot_id(proc)?,
         runtime_version: env!("CARGO_PKG_VERSION").to_owned(),
         cgroup: None,
-        own_mounts: rootfs::has_own_mounts(plan),
+        covered_mount: rootfs::covered(plan)?,
         hooks: KeptHooks {
             poststart: list(hooks.and_then(|hooks| hooks.poststart().as_ref())),
             poststop: list(hooks.and_then(|hooks| hooks.poststop().as_ref())),
@@ -264,13 +275,18 @@ fn spawn(
         cgroups: placement.take_tasks(),
         joins,
         sources: sources(plan)?,
+        privileged: sys::credentials::effective_uid().0 == 0,
         preserve_fds: options.preserve_fds,
     };
     let cgroup = placement.into_cgroup();
     let staged = init::needs_stage(&plan.namespaces);
     let namespaces = if staged { Default::default() } else { init::cloned(&plan.namespaces) };
     let how = Spawn { namespaces, cgroup, sibling: false };
-    let child = process::spawn(how, || if staged { init::stage(init) } else { init::main(init) })?;
+    let child = process::spawn(how, || {
+        // With a copy of keg's end in hand, init would not hear of keg's end.
+        descriptors::close_copy(&link);
+        if staged { init::stage(init) } else { init::main(init) }
+    })?;
     Ok((InitGuard::new(child), link))
 }
 
@@ -292,9 +308,8 @@ fn serve(launched: &mut Launched, bundle: &Path) -> Result<()> {
         };
         match message {
             FromInit::Spawned(pid, pidfd) => {
-                let stage =
-                    std::mem::replace(&mut launched.init, InitGuard::new(Child { pid: Pid(pid), pidfd }));
-                let mut stage = stage;
+                let init = InitGuard::new(Child { pid: Pid(pid), pidfd });
+                let mut stage = std::mem::replace(&mut launched.init, init);
                 stage.released = true;
                 process::wait(&stage.child.pidfd)?;
             }

@@ -1,7 +1,7 @@
 //! `run`: create and start in one, without a pause between them; in the foreground until the program ends.
 
 use super::delete;
-use super::launch::{InitGuard, launch};
+use super::launch::{InitGuard, launch, sort_descriptors};
 use super::options::RunOptions;
 use super::start::{await_program, poststart};
 use super::{Place, Result};
@@ -12,6 +12,7 @@ use crate::sys::signals::Forwarder;
 
 /// Runs the container. The result is the status to exit with: 0 when detached, else the program's, or 128 + the signal that killed it.
 pub fn run(place: &Place, options: &RunOptions) -> Result<i32> {
+    sort_descriptors(&options.create)?;
     if !options.detach && !options.no_subreaper {
         process::set_subreaper()?;
     }

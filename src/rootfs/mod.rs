@@ -11,7 +11,7 @@ mod root;
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::fcntl::OFlag;
 
@@ -63,6 +63,7 @@ pub struct Rootfs<'a> {
     sources: Sources,
     places: Places,
     spent: Spent,
+    read_only_last: Vec<OwnedFd>,
 }
 
 /// The kernel's word for a propagation type.
@@ -118,7 +119,14 @@ impl<'a> Rootfs<'a> {
             .doing(|| format!("attaching the root directory {path:?}"))?;
         let mut spent = Spent::default();
         spent.put(host);
-        Ok(Self { plan, root: RootFd::new(tree), sources, places: Places::default(), spent })
+        Ok(Self {
+            plan,
+            root: RootFd::new(tree),
+            sources,
+            places: Places::default(),
+            spent,
+            read_only_last: Vec::new(),
+        })
     }
 
     /// Makes all mounts in their order.
@@ -137,6 +145,11 @@ impl<'a> Rootfs<'a> {
 
     /// Covers masked paths, makes others read-only.
     pub fn mask(&mut self) -> Result<(), Error> {
+        let read_only = MountAttr { set: libc::MOUNT_ATTR_RDONLY, ..MountAttr::default() };
+        for made in self.read_only_last.drain(..) {
+            mount::set_attributes(&made, read_only, false).doing(|| "making a mount read-only".to_owned())?;
+            self.spent.put(made);
+        }
         mask::read_only(&self.root, &self.plan.readonly_paths, &mut self.spent)?;
         mask::hide(&self.root, &self.plan.masked_paths, &mut self.spent)
     }
@@ -182,10 +195,21 @@ pub fn has_own_mounts(plan: &Plan) -> bool {
         || namespaces.join.iter().any(|join| join.kind == NamespaceKind::Mount)
 }
 
-/// Detaches what [`Rootfs::open`] attached in the host's own mount namespace, for containers that have none of their own.
-pub fn detach(rootfs: &PathBuf) -> Result<(), Error> {
-    match mount::detach(rootfs) {
-        Err(error) if matches!(error.errno, Errno::EINVAL | Errno::ENOENT) => Ok(()),
-        done => done.doing(|| format!("detaching the root directory {rootfs:?}")),
+/// The mount that is on top at the root directory, for containers whose root is attached in the host's own mount namespace.
+pub fn covered(plan: &Plan) -> sys::Result<Option<u64>> {
+    if has_own_mounts(plan) { Ok(None) } else { top_mount(&plan.rootfs).map(Some) }
+}
+
+/// Detaches what [`Rootfs::open`] attached in the host's own mount namespace, unless what is on top is what was there before.
+pub fn detach(rootfs: &Path, covered: u64) -> Result<(), Error> {
+    let doing = || format!("detaching the root directory {rootfs:?}");
+    match top_mount(rootfs) {
+        Err(error) if error.errno == Errno::ENOENT => Ok(()),
+        top if top.clone().doing(doing)? == covered => Ok(()),
+        _ => mount::detach(rootfs).doing(doing),
     }
+}
+
+fn top_mount(path: &Path) -> sys::Result<u64> {
+    mount::mount_id(fd::open(fd::cwd(), path, Resolve::Host, OFlag::O_PATH | OFlag::O_DIRECTORY, 0)?)
 }

@@ -80,7 +80,8 @@ fn filesystem(work: &mut Rootfs<'_>, entry: &Mount) -> sys::Result<()> {
         let mode = fd::stat(covered)?.st_mode & 0o7777;
         context.set("mode", Some(format!("{mode:o}").as_bytes()))?;
     }
-    let made = context.mount(entry.attributes.set)?;
+    let early = if entry.read_only_last { !libc::MOUNT_ATTR_RDONLY } else { u64::MAX };
+    let made = context.mount(entry.attributes.set & early)?;
     work.spent.put(context);
     if let (Some(covered), true) = (&covered, *copy_up) {
         super::copy_up::fill(covered, &made)?;
@@ -100,7 +101,10 @@ fn filesystem(work: &mut Rootfs<'_>, entry: &Mount) -> sys::Result<()> {
         work.places.mark_empty(&entry.destination);
     }
     propagate(entry, &made)?;
-    work.spent.put(made);
+    match entry.read_only_last {
+        true => work.read_only_last.push(made),
+        false => work.spent.put(made),
+    }
     Ok(())
 }
 

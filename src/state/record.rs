@@ -37,9 +37,10 @@ pub struct Record {
     /// Its cgroups; absent until they are about to be made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<CgroupRecord>,
-    /// Whether its mounts are in a mount namespace other than the host's; if not, `delete` detaches them.
-    #[serde(default)]
-    pub own_mounts: bool,
+    /// For a container without a mount namespace of its own: the mount that was on top at the root directory before keg attached the
+    /// container's there. `delete` detaches what is on top now, if it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub covered_mount: Option<u64>,
     /// The hooks that are still to run.
     #[serde(default)]
     pub hooks: Hooks,
@@ -104,7 +105,7 @@ impl Record {
             boot_id: String::new(),
             runtime_version: String::new(),
             cgroup: None,
-            own_mounts: true,
+            covered_mount: None,
             hooks: Hooks::default(),
         }
     }

@@ -330,47 +330,6 @@ pub fn list(dir: impl AsFd) -> Result<Vec<PathBuf>> {
     Ok(names)
 }
 
-/// Moves these descriptors to the numbers from `first` on, in their order and close-on-exec, and closes all above (dup3(2),
-/// close_range(2), Linux 5.9). No `OwnedFd` for any other descriptor from `first` on may be dropped later.
-pub fn keep_only(kept: &mut [&mut OwnedFd], first: u32) -> Result<()> {
-    let call = || format!("dup3(…, {first})");
-    let range = RawFd::try_from(first).ok().zip(RawFd::try_from(kept.len()).ok());
-    let (first, end) = range
-        .and_then(|(first, count)| Some((first, first.checked_add(count)?)))
-        .ok_or(Errno::EBADF)
-        .named(call)?;
-    for slot in kept.iter_mut().filter(|slot| slot.as_raw_fd() < end) {
-        // SAFETY: takes only integers, and makes a new descriptor at or above `end`.
-        let fd = Errno::result(unsafe { libc::fcntl(slot.as_raw_fd(), libc::F_DUPFD_CLOEXEC, end) });
-        replace(slot, fd.named(call)?);
-    }
-    for (number, slot) in (first..).zip(kept.iter_mut()) {
-        // SAFETY: the descriptor is open and above all the numbers that are given away here; whatever has this number is closed, and
-        // the caller promises that its owner is never dropped.
-        let fd = Errno::result(unsafe { libc::dup3(slot.as_raw_fd(), number, libc::O_CLOEXEC) });
-        replace(slot, fd.named(call)?);
-    }
-    close_range(end as u32, 0)
-}
-
-/// Puts a descriptor that was just made in place of one that is closed by other means.
-fn replace(slot: &mut OwnedFd, fd: RawFd) {
-    // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
-    let new = unsafe { OwnedFd::from_raw_fd(fd) };
-    std::mem::forget(std::mem::replace(slot, new));
-}
-
-/// close_range(2) with CLOSE_RANGE_CLOEXEC, Linux 5.11: this descriptor and all above end with the next execve(2).
-pub fn cloexec_from(first: u32) -> Result<()> {
-    close_range(first, libc::CLOSE_RANGE_CLOEXEC)
-}
-
-fn close_range(first: u32, flags: libc::c_uint) -> Result<()> {
-    // SAFETY: takes only integers; that no owner of the descriptors is left is the caller's promise.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, flags) };
-    Errno::result(result).map(drop).named(|| format!("close_range({first})"))
-}
-
 /// fchdir(2)
 pub fn change_dir(dir: impl AsFd) -> Result<()> {
     nix::unistd::fchdir(&dir).named(|| format!("fchdir({})", show_fd(&dir)))

@@ -15,7 +15,7 @@ pub fn set(pid: Pid, resource: u32, soft: u64, hard: u64) -> Result<()> {
     Errno::result(result).map(drop).named(|| format!("prlimit({pid}, {resource}, soft={soft}, hard={hard})"))
 }
 
-/// umask(2)
-pub fn set_umask(mask: u32) {
-    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(mask));
+/// umask(2); the mask that was in force comes back.
+pub fn set_umask(mask: u32) -> u32 {
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(mask)).bits()
 }
