@@ -1,9 +1,9 @@
 //! Performs the steps of a plan: one file, one value, one write.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Error;
-use crate::plan::cgroup::{CgroupPlan, DevicePlan, Step, Write};
+use crate::plan::cgroup::{CgroupPlan, DevicePlan, DirectoryPlan, Step, Write};
 use crate::sys::{self, Errno, cgroup as files};
 
 /// Sets all limits.
@@ -15,6 +15,35 @@ pub(super) fn apply(plan: &CgroupPlan) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Changes the limits of a container that exists. Device rules change without a moment in which what both
+/// the old and the new ones allow is denied.
+pub fn update(plan: &CgroupPlan) -> Result<(), Error> {
+    for directory in &plan.directories {
+        if !directory.controllers.is_empty() {
+            super::create::enable_controllers(directory, plan.driver)?;
+        }
+        let path = directory.path();
+        directory.steps.iter().try_for_each(|step| perform(&path, step))?;
+    }
+    let failed = |source| Error::Set { setting: "linux.resources.devices".to_owned(), source };
+    match (&plan.devices, device_directory(plan)) {
+        (DevicePlan::Files(writes), Some(path)) => super::devices::change(&path, writes).map_err(failed),
+        (DevicePlan::Program(rules), Some(path)) => super::devices::replace(&path, rules).map_err(failed),
+        (DevicePlan::Unchanged, _) | (_, None) => Ok(()),
+    }
+}
+
+/// Where the device rules of a plan apply.
+fn device_directory(plan: &CgroupPlan) -> Option<PathBuf> {
+    let controller = match plan.devices {
+        DevicePlan::Unchanged => return None,
+        DevicePlan::Files(_) => "devices",
+        DevicePlan::Program(_) => "",
+    };
+    let found = plan.directories.iter().find(|dir| dir.hierarchy.split(',').any(|name| name == controller));
+    found.map(DirectoryPlan::path)
 }
 
 fn perform(directory: &Path, step: &Step) -> Result<(), Error> {
@@ -29,6 +58,14 @@ fn perform(directory: &Path, step: &Step) -> Result<(), Error> {
                 .map_err(|source| refused(first, source))
                 .and_then(|()| write(directory, second).map_err(|source| refused(second, source))),
         },
+        Step::CpuPeriod { period, setting } => {
+            let file = directory.join("cpu.max");
+            let quota = files::read(&file);
+            let value = quota.map(|text| format!("{} {period}", text.split(' ').next().unwrap_or("max")));
+            value
+                .and_then(|value| files::write(&file, &value))
+                .map_err(|source| Error::Set { setting: setting.clone(), source })
+        }
         Step::CheckUsage { file, limit, setting } => {
             let text = files::read(&directory.join(file))
                 .map_err(|source| Error::Set { setting: setting.clone(), source })?;
@@ -61,28 +98,9 @@ fn write(directory: &Path, write: &Write) -> sys::Result<()> {
 /// Sets the device rules. Version 1 takes them one by one, beginning with that nothing is allowed.
 pub(super) fn devices(plan: &CgroupPlan) -> Result<(), Error> {
     let failed = |source| Error::Set { setting: "linux.resources.devices".to_owned(), source };
-    let path = |hierarchy: &str| {
-        let found =
-            plan.directories.iter().find(|dir| dir.hierarchy.split(',').any(|name| name == hierarchy));
-        found.map(|directory| directory.path())
-    };
-    match &plan.devices {
-        DevicePlan::Unchanged => Ok(()),
-        DevicePlan::Files(writes) => {
-            let Some(path) = path("devices") else { return Ok(()) };
-            let mut open: Option<(&str, std::os::fd::OwnedFd)> = None;
-            for (name, value) in writes {
-                if open.as_ref().is_none_or(|(known, _)| known != name) {
-                    open = Some((name, files::open_file(&path.join(name)).map_err(failed)?));
-                }
-                let file = open.as_ref().map(|(_, file)| sys::fd::write_once(file, value.as_bytes()));
-                file.transpose().map_err(failed)?;
-            }
-            Ok(())
-        }
-        DevicePlan::Program(rules) => {
-            let Some(path) = path("") else { return Ok(()) };
-            super::devices::attach(&path, rules).map_err(failed)
-        }
+    match (&plan.devices, device_directory(plan)) {
+        (DevicePlan::Files(writes), Some(path)) => super::devices::write(&path, writes).map_err(failed),
+        (DevicePlan::Program(rules), Some(path)) => super::devices::attach(&path, rules).map_err(failed),
+        (DevicePlan::Unchanged, _) | (_, None) => Ok(()),
     }
 }

@@ -195,8 +195,9 @@ fn inherit_cpuset(made: &CgroupDirectory, mount: &Path) -> sys::Result<()> {
 
 /// Version 2: a cgroup has a controller only if all its ancestors pass it on. Beside version 1, only
 /// what limits need is asked for.
-fn enable_controllers(plan: &DirectoryPlan, driver: Driver) -> Result<(), Error> {
-    let wanted = if driver == Driver::V1 { &plan.controllers } else { &plan.wanted };
+pub(super) fn enable_controllers(plan: &DirectoryPlan, driver: Driver) -> Result<(), Error> {
+    let all = driver != Driver::V1 && !plan.wanted.is_empty();
+    let wanted = if all { &plan.wanted } else { &plan.controllers };
     let leaf = plan.path();
     let missing = |path: &Path, file: &str, wanted: &[String]| -> Result<Vec<String>, Error> {
         let text = files::read(&path.join(file)).map_err(Error::Make)?;

@@ -1,4 +1,4 @@
-//! Device rules as a program for cgroup version 2. It keeps the accesses that are still undecided and
+//! Device rules: for cgroup version 1 lines in two files, for version 2 a program. It keeps the accesses that are still undecided and
 //! goes through the rules from the last to the first: a denied one ends it, and so does the last
 //! allowed one.
 
@@ -7,12 +7,63 @@ use std::path::Path;
 use crate::plan::cgroup::{DeviceClass, DeviceRule};
 use crate::sys::{self, bpf::Instruction, cgroup as files};
 
+const LIST_LIMIT: usize = 16 << 20;
+
 /// The container's own directory gets the program; what replaces it does so at once, so that there is
 /// no moment without one.
 pub(super) fn attach(directory: &Path, rules: &[DeviceRule]) -> sys::Result<()> {
     let cgroup = files::open_for_walk(directory)?;
     let program = sys::bpf::load_device_program(&compile(rules))?;
     sys::bpf::attach_device_program(&cgroup, &program, None)
+}
+
+/// Puts new rules in the place of those that `attach` put there.
+pub(super) fn replace(directory: &Path, rules: &[DeviceRule]) -> sys::Result<()> {
+    let cgroup = files::open_for_walk(directory)?;
+    let program = sys::bpf::load_device_program(&compile(rules))?;
+    let old = sys::bpf::device_programs(&cgroup)?;
+    if let [one] = old.as_slice() {
+        return sys::bpf::attach_device_program(&cgroup, &program, Some(one));
+    }
+    sys::bpf::attach_device_program(&cgroup, &program, None)?;
+    old.iter().try_for_each(|one| sys::bpf::detach_device_program(&cgroup, one))
+}
+
+/// Version 1: writes the lines in their order.
+pub(super) fn write(directory: &Path, writes: &[(&'static str, String)]) -> sys::Result<()> {
+    for lines in writes.chunk_by(|(one, _), (other, _)| one == other) {
+        let file = files::open_file(&directory.join(lines[0].0))?;
+        lines.iter().try_for_each(|(_, line)| sys::fd::write_once(&file, line.as_bytes()))?;
+    }
+    Ok(())
+}
+
+/// Version 1: makes the rules those of `writes`. Between two lists of what is allowed only the differences
+/// are written, additions first.
+pub(super) fn change(directory: &Path, writes: &[(&'static str, String)]) -> sys::Result<()> {
+    let current = files::read_to_end(&directory.join("devices.list"), LIST_LIMIT)?;
+    let wanted: Vec<_> = writes.iter().skip(1).map(|(_, line)| line.as_str()).collect();
+    match writes.first() {
+        Some(("devices.deny", _)) if current.trim() != "a *:* rwm" => {
+            write(directory, &difference(&current.lines().collect::<Vec<_>>(), &wanted))
+        }
+        _ => write(directory, writes),
+    }
+}
+
+/// Lines like `c 1:3 rwm`: what is to be allowed, then what is to be denied.
+fn difference(current: &[&str], wanted: &[&str]) -> Vec<(&'static str, String)> {
+    let added = wanted.iter().filter(|line| !current.contains(line)).map(|line| (*line).to_owned());
+    let mut all: Vec<_> = added.map(|line| ("devices.allow", line)).collect();
+    for (device, access) in current.iter().filter_map(|line| line.rsplit_once(' ')) {
+        let kept = wanted.iter().filter_map(|line| line.rsplit_once(' ')).find(|(known, _)| *known == device);
+        let kept = kept.map_or("", |(_, access)| access);
+        let gone: String = access.chars().filter(|letter| !kept.contains(*letter)).collect();
+        if !gone.is_empty() {
+            all.push(("devices.deny", format!("{device} {gone}")));
+        }
+    }
+    all
 }
 
 /// struct bpf_cgroup_dev_ctx is what the program is given in `R1`: the access in the upper half and the
@@ -94,6 +145,7 @@ fn verdict(allow: bool) -> [Instruction; 2] {
 mod tests {
     use super::{
         AND, EXIT, Instruction, JUMP, JUMP_IF_ANY, JUMP_UNLESS_EQUAL, LOAD, MOVE, SET, SHIFT_RIGHT, compile,
+        difference,
     };
     use crate::plan::cgroup::{Access, DeviceClass, DeviceRule};
 
@@ -146,6 +198,20 @@ mod tests {
         access: Access,
     ) -> DeviceRule {
         DeviceRule { allow, class, major, minor, access }
+    }
+
+    #[test]
+    fn only_what_differs_is_written() {
+        let current = ["c 1:3 rwm", "c 5:1 rw", "b *:* m", "c 7:* r"];
+        let wanted = ["c 1:3 rwm", "c 5:1 rm", "b 8:0 r", "c 7:* rw"];
+        let expected = [
+            ("devices.allow", "c 5:1 rm"),
+            ("devices.allow", "b 8:0 r"),
+            ("devices.allow", "c 7:* rw"),
+            ("devices.deny", "c 5:1 w"),
+            ("devices.deny", "b *:* m"),
+        ];
+        assert_eq!(difference(&current, &wanted), expected.map(|(file, line)| (file, line.to_owned())));
     }
 
     #[test]

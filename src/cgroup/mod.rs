@@ -15,6 +15,7 @@ mod walk;
 
 use std::path::PathBuf;
 
+pub use apply::update;
 pub use create::{Created, create, foresee};
 pub use freeze::{freeze, is_frozen, thaw};
 pub use kill::kill_all;

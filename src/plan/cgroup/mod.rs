@@ -16,7 +16,7 @@ use oci_spec::runtime::{Linux, LinuxResources};
 pub use devices::{Access, DeviceClass, DevicePlan, DeviceRule};
 
 use super::Error;
-use crate::types::{CgroupManager, CgroupVersion, ContainerId};
+use crate::types::{CgroupDirectory, CgroupManager, CgroupRecord, CgroupVersion, ContainerId};
 
 /// Where the host has its cgroups, and where keg itself is in them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -130,6 +130,13 @@ pub enum Step {
     /// Write two values of which each bounds the other: in this order, and the other way round
     /// where the kernel refuses the first (EINVAL, EBUSY).
     Pair(Write, Write),
+    /// Version 2: set the second number of `cpu.max` and leave the first, the quota, as it is.
+    CpuPeriod {
+        /// The number.
+        period: u64,
+        /// Where config.json has it.
+        setting: String,
+    },
     /// Fail if more than `limit` bytes are in use already.
     CheckUsage {
         /// The file that says how much is in use.
@@ -185,6 +192,39 @@ pub fn build(
     let rules = resources.and_then(|resources| resources.devices().as_deref()).unwrap_or_default();
     plan.devices = devices::plan(rules, host)?;
     Ok(plan)
+}
+
+/// Decides how the limits of a container that exists change: those that `resources` names, and no others.
+pub fn update(
+    resources: &LinuxResources,
+    record: &CgroupRecord,
+    host: &HostCgroups,
+) -> Result<CgroupPlan, Error> {
+    let driver = match (record.manager, record.version) {
+        (CgroupManager::Disabled, _) => Driver::None,
+        (CgroupManager::Systemd, _) => Driver::Systemd,
+        (CgroupManager::Cgroupfs, CgroupVersion::V2) => Driver::V2,
+        (CgroupManager::Cgroupfs, _) => Driver::V1,
+    };
+    let unified = host.unified.as_ref().map_or(Path::new("/"), |unified| &unified.mount);
+    let directory = |made: &CgroupDirectory| {
+        let mount = if made.path.starts_with(unified) { unified } else { Path::new("/") };
+        DirectoryPlan {
+            hierarchy: made.hierarchy.clone(),
+            mount: mount.to_owned(),
+            relative: made.path.strip_prefix(mount).unwrap_or(&made.path).to_owned(),
+            controllers: Vec::new(),
+            wanted: Vec::new(),
+            steps: Vec::new(),
+        }
+    };
+    let mut directories = record.directories.iter().map(directory).collect::<Vec<_>>();
+    resources::fill(&mut directories, resources, host)?;
+    let devices = match resources.devices() {
+        Some(rules) => devices::plan(rules, host)?,
+        None => DevicePlan::Unchanged,
+    };
+    Ok(CgroupPlan { driver, version: record.version, directories, devices })
 }
 
 /// One directory for each hierarchy. A relative path starts at keg's own cgroup; an absent one is

@@ -8,10 +8,10 @@ use oci_spec::runtime::Linux;
 use serde_json::{Value, json};
 
 use super::{
-    CgroupPlan, DevicePlan, Driver, Hierarchy, HostCgroups, Step, Unified, build,
+    CgroupPlan, DevicePlan, Driver, Hierarchy, HostCgroups, Step, Unified, build, update,
     v2::{io_weight, weight_of_shares},
 };
-use crate::types::{CgroupManager, CgroupVersion, ContainerId};
+use crate::types::{CgroupDirectory, CgroupManager, CgroupRecord, CgroupVersion, ContainerId};
 
 fn unified(own: &str, controllers: &[&str]) -> Unified {
     let controllers = controllers.iter().map(|name| (*name).to_owned()).collect();
@@ -68,6 +68,7 @@ fn steps(resources: Value, host: &HostCgroups) -> Result<Vec<String>, String> {
     let text = steps.map(|step| match step {
         Step::Write(one) => show(one),
         Step::Pair(first, second) => format!("{}&{}", show(first), show(second)),
+        Step::CpuPeriod { period, .. } => format!("cpu.max=… {period}"),
         Step::CheckUsage { file, limit, .. } => format!("{file}<={limit}"),
     });
     Ok(text.collect())
@@ -182,7 +183,7 @@ fn version_2_files() {
         ),
         (json!({"cpu": {"quota": -1, "period": 5}}), &["cpu.max=max 5"]),
         (json!({"cpu": {"quota": 700}}), &["cpu.max=700"]),
-        (json!({"cpu": {"period": 700}}), &["cpu.max=max 700"]),
+        (json!({"cpu": {"period": 700}}), &["cpu.max=… 700"]),
         (json!({"pids": {"limit": 0}}), &["pids.max=0"]),
         (
             json!({"blockIO": {"weight": 500,
@@ -346,6 +347,26 @@ fn paths() {
         }
     }
     assert!(plan(json!({"cgroupsPath": ".."}), &v1("")).is_err());
+}
+
+#[test]
+fn an_update_has_what_it_names_and_nothing_else() {
+    let directory = |hierarchy: &str| CgroupDirectory {
+        hierarchy: hierarchy.into(),
+        path: PathBuf::from("/there").join(hierarchy),
+        made: None,
+    };
+    let directories = vec![directory(""), directory("pids"), directory("devices")];
+    let record = CgroupRecord { version: CgroupVersion::Hybrid, directories, ..CgroupRecord::default() };
+    let resources = serde_json::from_value(json!({"pids": {"limit": 7}})).unwrap();
+    let plan = update(&resources, &record, &hybrid()).unwrap();
+    assert_eq!(plan.devices, DevicePlan::Unchanged);
+    let steps: Vec<_> = plan.directories.iter().map(|one| (one.path(), one.steps.len())).collect();
+    let expected = [("/there", 0), ("/there/pids", 1), ("/there/devices", 0)];
+    assert_eq!(steps, expected.map(|(path, steps)| (PathBuf::from(path), steps)));
+    let resources = serde_json::from_value(json!({"devices": [{"allow": true}]})).unwrap();
+    let plan = update(&resources, &record, &hybrid()).unwrap();
+    assert_eq!(plan.devices, DevicePlan::Files(vec![("devices.allow", "a".to_owned())]));
 }
 
 #[test]

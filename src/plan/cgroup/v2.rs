@@ -69,14 +69,16 @@ pub(super) fn cpu(cpu: &LinuxCpu, steps: &mut Steps<'_>) -> Result<(), Error> {
     }
     let quota = cpu.quota().filter(|quota| *quota != 0);
     let period = cpu.period().filter(|period| *period != 0);
-    let value = match (quota.map(or_max), period) {
-        (Some(quota), Some(period)) => Some((format!("{quota} {period}"), "cpu.quota")),
-        (Some(quota), None) => Some((quota, "cpu.quota")),
-        (None, Some(period)) => Some((format!("max {period}"), "cpu.period")),
-        (None, None) => None,
-    };
-    if let Some((value, name)) = value {
-        steps.write("cpu", "cpu.max", &value, name)?;
+    match (quota.map(or_max), period) {
+        (Some(quota), Some(period)) => {
+            steps.write("cpu", "cpu.max", &format!("{quota} {period}"), "cpu.quota")?;
+        }
+        (Some(quota), None) => steps.write("cpu", "cpu.max", &quota, "cpu.quota")?,
+        (None, Some(period)) => {
+            let setting = format!("{AT}.cpu.period");
+            steps.push("cpu", Step::CpuPeriod { period, setting }, "cpu.period")?;
+        }
+        (None, None) => {}
     }
     if let Some(burst) = cpu.burst() {
         steps.write("cpu", "cpu.max.burst", &burst.to_string(), "cpu.burst")?;
