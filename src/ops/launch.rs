@@ -1,11 +1,12 @@
 //! What `create` and `run` share: from config.json to an init that is set up and waits. Everything made on the way is undone when it
 //! is dropped, so a command that fails leaves the host as it was.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
+use super::guard::{AttachedRootfs, InitGuard};
 use super::options::CreateOptions;
 use super::{Place, Result, hook_state, probe};
 use crate::hooks::Status;
@@ -20,7 +21,7 @@ use crate::sys::fd::{self, Resolve};
 use crate::sys::proc::Proc;
 use crate::sys::process::{self, Child, Ended, Spawn};
 use crate::sys::{self, descriptors, limits, namespace, socket};
-use crate::types::{NamespaceKind, Pid, ProcessRef, Signal, Timestamp};
+use crate::types::{NamespaceKind, Pid, ProcessRef, Timestamp};
 use crate::{cgroup, idmap};
 
 /// The socket on which a created container's init waits for `start`.
@@ -65,55 +66,6 @@ pub(super) struct Launched {
     pub(super) record: Record,
     reservation: Reservation,
     pub(super) plan: Plan,
-}
-
-/// Init's process; killed when dropped, unless it was released.
-#[derive(Debug)]
-pub(super) struct InitGuard {
-    child: Child,
-    released: bool,
-}
-
-impl InitGuard {
-    fn new(child: Child) -> Self {
-        Self { child, released: false }
-    }
-
-    pub(super) fn pid(&self) -> Pid {
-        self.child.pid
-    }
-
-    pub(super) fn pidfd(&self) -> impl AsFd + '_ {
-        self.child.pidfd.as_fd()
-    }
-
-    fn end(&mut self) -> Option<Ended> {
-        self.released = true;
-        // Either it has ended already, or it ends now; both are what is wanted.
-        process::signal(&self.child.pidfd, Signal::KILL).unwrap_or(());
-        process::wait(&self.child.pidfd).ok()
-    }
-}
-
-impl Drop for InitGuard {
-    fn drop(&mut self) {
-        if !self.released {
-            self.end();
-        }
-    }
-}
-
-/// The root directory's tree in the host's own mount namespace, for a container that has none of its own.
-#[derive(Debug)]
-struct AttachedRootfs(Option<(PathBuf, u64)>);
-
-impl Drop for AttachedRootfs {
-    fn drop(&mut self) {
-        if let Some((path, covered)) = self.0.take() {
-            // Nobody is left to be told; `delete` tries again.
-            rootfs::detach(&path, covered).unwrap_or(());
-        }
-    }
 }
 
 impl Launched {

@@ -3,6 +3,7 @@
 
 pub mod create;
 pub mod delete;
+mod guard;
 pub mod kill;
 mod launch;
 pub mod list;

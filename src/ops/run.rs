@@ -1,7 +1,8 @@
 //! `run`: create and start in one, without a pause between them; in the foreground until the program ends.
 
 use super::delete;
-use super::launch::{InitGuard, launch, sort_descriptors};
+use super::guard::InitGuard;
+use super::launch::{launch, sort_descriptors};
 use super::options::RunOptions;
 use super::start::{await_program, poststart};
 use super::{Place, Result};
