@@ -8,7 +8,7 @@ use nix::fcntl::OFlag;
 
 use super::guard::{AttachedRootfs, InitGuard};
 use super::options::CreateOptions;
-use super::{Place, Result, hook_state, probe};
+use super::{Place, Result, hook_state, pid_file, probe};
 use crate::hooks::Status;
 use crate::hooks::{self, Place as HookPlace};
 use crate::init::{self, Init};
@@ -84,7 +84,7 @@ impl Launched {
         self.record.stage = stage;
         self.reservation.write(&self.record)?;
         if let Some(path) = pid_file {
-            write_pid_file(path, self.init.pid()).map_err(|error| Error::PidFile(path.to_owned(), error))?;
+            pid_file::write(path, self.init.pid()).map_err(|error| Error::PidFile(path.to_owned(), error))?;
         }
         self.link.send(answer)?;
         self.init.released = true;
@@ -330,26 +330,14 @@ fn limit(launched: &Launched, done: &mut bool) -> Result<()> {
 
 fn run_hooks(launched: &Launched, bundle: &Path) -> Result<()> {
     let lists = &launched.plan.hooks;
-    let document = hook_state(&launched.record, Status::Creating, Some(launched.init.pid()))?;
-    for (kind, list) in [("prestart", &lists.prestart), ("createRuntime", &lists.create_runtime)] {
+    // The specification has the environment created before prestart hooks run, and being created while the others do.
+    let lists = [
+        ("prestart", &lists.prestart, Status::Created),
+        ("createRuntime", &lists.create_runtime, Status::Creating),
+    ];
+    for (kind, list, status) in lists {
+        let document = hook_state(&launched.record, status, Some(launched.init.pid()))?;
         hooks::run(list, &document, &HookPlace { kind, cwd: bundle, environment: None })?;
     }
     Ok(())
-}
-
-/// The pid in decimal without a newline, there at once or not at all.
-fn write_pid_file(path: &Path, pid: Pid) -> std::io::Result<()> {
-    let name = path.file_name().ok_or(std::io::ErrorKind::InvalidInput)?;
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    let temporary = path.with_file_name(hidden);
-    // Whatever somebody has put there: a link would lead out, a file is left from a keg that was killed.
-    match std::fs::remove_file(&temporary) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = std::fs::File::create_new(&temporary)?;
-    std::io::Write::write_all(&mut file, pid.to_string().as_bytes())
-        .inspect_err(|_| std::fs::remove_file(&temporary).unwrap_or(()))?;
-    std::fs::rename(&temporary, path).inspect_err(|_| std::fs::remove_file(&temporary).unwrap_or(()))
 }

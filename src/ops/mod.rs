@@ -8,6 +8,7 @@ pub mod kill;
 mod launch;
 pub mod list;
 pub mod options;
+mod pid_file;
 mod probe;
 pub mod run;
 pub mod seal;

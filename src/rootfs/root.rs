@@ -85,12 +85,29 @@ impl RootFd {
             Leaf::Directory => OFlag::O_PATH | OFlag::O_DIRECTORY,
             Leaf::File => OFlag::O_PATH,
         };
+        let found = match fd::open_if_there(&self.0, relative(path), Resolve::BeneathMounts, flags) {
+            Ok(Some(found)) => found,
+            Err(error) if error.errno != Errno::ELOOP => return Err(error),
+            Ok(None) | Err(_) => self.follow(path, leaf, flags)?,
+        };
+        if leaf == Leaf::File && fd::file_type(&fd::stat(&found)?) == SFlag::S_IFDIR {
+            return Err(Error { call: format!("open({path:?}) as a file"), errno: Errno::EISDIR });
+        }
+        Ok(found)
+    }
+
+    /// As far as there are symlinks, or nothing yet. What the image's symlinks lead to may not be in a procfs, where a mount could take
+    /// the place of files that programs trust (CVE-2019-19921).
+    fn follow(&self, path: &Path, leaf: Leaf, flags: OFlag) -> Result<OwnedFd> {
         let found = match fd::open_if_there(&self.0, relative(path), Resolve::InRoot, flags)? {
             Some(found) => found,
             None => self.walk(path, leaf)?,
         };
-        if leaf == Leaf::File && fd::file_type(&fd::stat(&found)?) == SFlag::S_IFDIR {
-            return Err(Error { call: format!("open({path:?}) as a file"), errno: Errno::EISDIR });
+        if !relative(path).starts_with("proc") && fd::fs_magic(&found)? == libc::PROC_SUPER_MAGIC {
+            return Err(Error {
+                call: format!("open({path:?}), which leads into a procfs"),
+                errno: Errno::ELOOP,
+            });
         }
         Ok(found)
     }
