@@ -9,6 +9,7 @@ mod cgroups;
 mod command_line;
 mod descriptors;
 mod devices;
+mod exec;
 mod exit_codes;
 mod hooks;
 mod host_name;

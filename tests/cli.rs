@@ -317,3 +317,30 @@ fn spec_writes_a_configuration_and_overwrites_none() {
     assert!(config["linux"]["uidMappings"][0]["hostID"].is_u64());
     assert!(failure(&keg(temp.path(), "spec -b nowhere")).ends_with("no such file or directory"));
 }
+
+#[test]
+fn failures_of_exec_have_a_status_of_their_own() {
+    let temp = tempdir().unwrap();
+    stopped_container(temp.path(), "s");
+    for (line, text) in [
+        ("exec", "the following required arguments were not provided: <ID>"),
+        ("exec --frobnicate c true", "flag provided but not defined: -frobnicate"),
+        ("exec --env", "flag needs an argument: -env"),
+        ("exec --user root c true", "\"root\" is not UID[:GID]"),
+        ("exec --user=-1 c true", "\"-1\" is not UID[:GID]"),
+        ("exec --user= c true", "a value is required for '--user <UID[:GID]>'"),
+        ("exec -g users c true", "\"users\" is not a number"),
+        ("exec --cap CAP_X c true", "no capability of that name"),
+        ("exec --preserve-fds -1 c true", "invalid value '-1'"),
+        ("exec --tty=perhaps c true", "invalid boolean value \"perhaps\" for -tty"),
+        ("exec c/d true", "invalid container ID format"),
+        ("exec missing true", "container does not exist"),
+        ("exec s true", "cannot exec in a stopped container"),
+    ] {
+        let mut output = keg(temp.path(), line);
+        assert_eq!(output.status.code(), Some(255), "{line:?}");
+        output.status = std::process::ExitStatus::from_raw(1 << 8);
+        let said = failure(&output);
+        assert!(said.contains(text), "{line:?}: {said:?}");
+    }
+}

@@ -9,10 +9,11 @@ use super::args::{
     CreateArgs, DeleteArgs, Globals, KillArgs, ListArgs, ListFormat, RunArgs, SpecArgs, StartArgs, StateArgs,
     UnpackArgs,
 };
+use super::exec::ExecArgs;
 use super::flags::{self, Order, Words};
 use crate::image::UnpackOptions;
 use crate::ops::SPEC_VERSION;
-use crate::ops::options::{CreateOptions, DeleteOptions, KillOptions, RunOptions, SpecOptions};
+use crate::ops::options::{CreateOptions, DeleteOptions, ExecOptions, KillOptions, RunOptions, SpecOptions};
 use crate::types::ContainerId;
 
 /// A command with all that was typed for it.
@@ -22,6 +23,8 @@ pub enum Command {
     Create(CreateOptions),
     /// `delete`
     Delete(DeleteOptions),
+    /// `exec`
+    Exec(Box<ExecOptions>),
     /// `kill`
     Kill(KillOptions),
     /// `list`
@@ -38,9 +41,10 @@ pub enum Command {
     Unpack(UnpackOptions),
 }
 
-const COMMANDS: [Entry; 9] = [
+const COMMANDS: [Entry; 10] = [
     Entry::new::<CreateArgs>("create", "make a container, whose program then waits for start"),
     Entry::new::<DeleteArgs>("delete", "remove what is left of a container"),
+    Entry::new::<ExecArgs>("exec", "run a further program in a running container").flags_first(),
     Entry::new::<KillArgs>("kill", "send a signal to a container").flags_first(),
     Entry::new::<ListArgs>("list", "list the containers"),
     Entry::new::<RunArgs>("run", "make a container, start it, and remove it when it has ended"),

@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod exec;
 mod flags;
 mod output;
 mod report;
@@ -24,6 +25,8 @@ pub enum Exit {
     Success,
     /// keg could not do what was asked.
     Failure,
+    /// The same, of `exec`: apart from what most programs exit with.
+    ExecFailure,
     /// The container's program ended with this status, which becomes keg's own.
     Program(u8),
 }
@@ -33,6 +36,7 @@ impl From<Exit> for i32 {
         match exit {
             Exit::Success => 0,
             Exit::Failure => 1,
+            Exit::ExecFailure => 255,
             Exit::Program(status) => status.into(),
         }
     }
@@ -56,18 +60,23 @@ pub fn run(words: &[OsString]) -> Exit {
     if globals.version {
         return show(&report, &commands::version());
     }
-    if let Err(error) = sealed {
-        return report.failure(&*error);
+    let outcome = sealed.and_then(|()| request(&report, globals, &rest));
+    outcome.unwrap_or_else(|error| match report.failure(&*error) {
+        Exit::Failure if rest.first().is_some_and(|name| name == "exec") => Exit::ExecFailure,
+        exit => exit,
+    })
+}
+
+fn request(report: &Report, globals: Globals, words: &[OsString]) -> ops::Result<Exit> {
+    match commands::parse(words)? {
+        Request::Show(text) => Ok(show(report, &text)),
+        Request::Perform(command) => {
+            let place = place(globals);
+            let outcome = perform(&place, &command);
+            report.notes(&place.notes.borrow());
+            outcome
+        }
     }
-    let command = match commands::parse(&rest) {
-        Ok(Request::Perform(command)) => command,
-        Ok(Request::Show(text)) => return show(&report, &text),
-        Err(error) => return report.failure(&error),
-    };
-    let place = place(globals);
-    let outcome = perform(&place, &command);
-    report.notes(&place.notes.borrow());
-    outcome.unwrap_or_else(|error| report.failure(&*error))
 }
 
 fn place(globals: Globals) -> Place {
@@ -85,6 +94,7 @@ fn perform(place: &Place, command: &Command) -> ops::Result<Exit> {
     match command {
         Command::Create(options) => ops::create::create(place, options)?,
         Command::Delete(options) => ops::delete::delete(place, options)?,
+        Command::Exec(options) => return Ok(Exit::Program(ops::exec::exec(place, options)? as u8)),
         Command::Kill(options) => ops::kill::kill(place, options)?,
         Command::List(format) => output::write(&output::list(&ops::list::list(place)?, *format)?)?,
         Command::Run(options) => return Ok(Exit::Program(ops::run::run(place, options)? as u8)),

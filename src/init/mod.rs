@@ -2,8 +2,10 @@
 //! what a step does is in the room it names. The plan came through the fork in memory: nothing is parsed here.
 
 mod error;
+mod join;
 mod privileges;
 mod program;
+mod settle;
 mod stage;
 
 use std::convert::Infallible;
@@ -12,20 +14,20 @@ use std::path::Path;
 
 use crate::hooks::{self, Place, Status};
 use crate::link::{FromInit, InitEnd, ToInit};
-use crate::plan::{Plan, Process};
+use crate::plan::Plan;
 use crate::rootfs::{Rootfs, Sources};
 use crate::sys::cgroup::Tasks;
 use crate::sys::proc::Proc;
-use crate::sys::{
-    Errno, credentials, descriptors, keyring, limits, namespace, process, schedule, seccomp, signals, socket,
-};
+use crate::sys::{Errno, credentials, keyring, limits, namespace, process, signals, socket};
 use crate::types::{ContainerId, Gid, NamespaceKind, NamespaceSet, Pid, Signal, Uid};
 use crate::{lsm, network};
 
 pub use error::{Error, Step};
+pub use join::{Join, join};
 pub use stage::{cloned, needs_stage, stage};
 
 use error::At;
+use settle::Kept;
 
 /// What init has besides the plan.
 #[derive(Debug)]
@@ -81,8 +83,10 @@ fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
     signals::reset().at(Step::Process)?;
     // Before the cgroup namespace: its root is where this process is then.
     std::mem::take(&mut init.cgroups).enter().at(Step::Cgroup)?;
-    new_keyring(init).at(Step::Keyring)?;
-    join(&init.joins).at(Step::Namespaces)?;
+    if plan.new_keyring {
+        new_keyring(init.id).at(Step::Keyring)?;
+    }
+    join_each(&init.joins).at(Step::Namespaces)?;
     init.joins.clear();
     map_ids(init)?;
     own_cgroup_namespace(plan).at(Step::Namespaces)?;
@@ -105,55 +109,14 @@ fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
     let Some(wanted) = &plan.process else {
         limits::set_umask(0o022);
         drop(root);
-        close_others(init)?;
-        ready(init)?;
+        let kept =
+            Kept { link: &mut init.link, listener: init.listener.as_mut(), preserve_fds: init.preserve_fds };
+        settle::ready(kept)?;
         return Ok(program::Program::none());
     };
-    schedule(wanted).at(Step::Schedule)?;
-    let here = program::enter_cwd(&root, &wanted.cwd);
-    let environment = program::environment(&root, wanted).at(Step::Program)?;
-    // keg sets them: raising takes rights that init may not have. Another user's process keg may not be able to limit.
-    if !wanted.rlimits.is_empty() && (wanted.uid, wanted.gid) != (Uid(0), Gid(0)) {
-        ask(&init.link, &FromInit::Limit)?;
-    }
-    own_stdio(wanted).at(Step::Privileges)?;
-    privileges::change_ids(wanted)?;
-    // Without no_new_privs a filter needs CAP_SYS_ADMIN. What comes after the filter must be little: it may forbid all but a few calls.
-    let filter_first = !wanted.no_new_privileges && wanted.seccomp.is_some();
-    match filter_first {
-        true => privileges::look_as(wanted).at(Step::Privileges)?,
-        false => privileges::finish(wanted)?,
-    }
-    // A directory that only the user may enter is entered as the user.
-    match here {
-        Ok(()) => {}
-        Err(_) => program::enter_cwd(&root, &wanted.cwd).at(Step::Cwd)?,
-    }
-    program::check_cwd().at(Step::Cwd)?;
-    let program = program::find(&root, wanted, environment)?;
-    drop(root);
-    limits::set_umask(wanted.umask);
-    close_others(init)?;
-    if filter_first {
-        privileges::raise().at(Step::Seccomp)?;
-        load_seccomp(wanted).at(Step::Seccomp)?;
-        privileges::finish(wanted)?;
-    }
-    ready(init)?;
-    Ok(program)
-}
-
-/// Closes whatever else is open (CVE-2024-21626).
-fn close_others(init: &mut Init<'_>) -> Result<(), Error> {
-    let mut kept = vec![init.link.socket_mut()];
-    kept.extend(init.listener.as_mut());
-    descriptors::keep_only(&mut kept, 3 + init.preserve_fds).at(Step::Descriptors)
-}
-
-fn ready(init: &Init<'_>) -> Result<(), Error> {
-    // A keg that has heard `Ready` may end at once, and rightly. One that ends too early is seen by the end of the link.
-    process::set_parent_death_signal(None).at(Step::Process)?;
-    init.link.send(&FromInit::Ready).at(Step::Link)
+    let kept =
+        Kept { link: &mut init.link, listener: init.listener.as_mut(), preserve_fds: init.preserve_fds };
+    settle::settle(wanted, root, program::enter_cwd, kept)
 }
 
 /// The container is created. Whoever asks for the start hears how it went.
@@ -203,12 +166,7 @@ fn execute(
             Place { kind: "startContainer", cwd: Path::new("/"), environment: Some(program.environment()) };
         hooks::run(&plan.hooks.start_container, &document, &place).at(Step::Hooks)?;
     }
-    // Said before the filter is there, which need not allow more than execve(2). A failure after it is still told where it can be.
-    link.send(&FromInit::Executing).at(Step::Link)?;
-    if wanted.no_new_privileges {
-        load_seccomp(wanted).at(Step::Seccomp)?;
-    }
-    Err(program.execute())
+    settle::execute(wanted, link, program)
 }
 
 /// The state document as the container sees it: with init's pid in the container's pid namespace.
@@ -217,18 +175,15 @@ fn document(id: &ContainerId, bundle: &Path, plan: &Plan, status: Status) -> Res
     hooks::document(id, status, Some(pid), bundle, &plan.annotations).at(Step::Hooks)
 }
 
-fn new_keyring(init: &Init<'_>) -> crate::sys::Result<()> {
-    if !init.plan.new_keyring {
-        return Ok(());
-    }
-    match keyring::new_session(&format!("_ses.{}", init.id)) {
+fn new_keyring(id: &ContainerId) -> crate::sys::Result<()> {
+    match keyring::new_session(&format!("_ses.{id}")) {
         // A kernel without keyrings, or a filter around keg that forbids them: there is none to share.
         Err(error) if error.errno == Errno::ENOSYS => Ok(()),
         done => done,
     }
 }
 
-fn join(namespaces: &[(NamespaceKind, OwnedFd)]) -> crate::sys::Result<()> {
+fn join_each(namespaces: &[(NamespaceKind, OwnedFd)]) -> crate::sys::Result<()> {
     namespaces.iter().try_for_each(|(kind, file)| namespace::join(file, *kind))
 }
 
@@ -311,51 +266,4 @@ fn write_proc(plan: &Plan) -> Result<(), Error> {
         lsm::set_selinux(&proc, label).at(Step::Label)?;
     }
     Ok(())
-}
-
-/// Standard input, output and error that keg was given belong to the user, who else could not open /dev/stdout; never the null device,
-/// which is everybody's (CVE-2026-88265). Where the file system does not let it be changed it stays as it is.
-fn own_stdio(wanted: &Process) -> crate::sys::Result<()> {
-    if wanted.uid == Uid(0) {
-        return Ok(());
-    }
-    for number in 0..3 {
-        match descriptors::give_standard(number, wanted.uid) {
-            Err(error)
-                if !matches!(error.errno, Errno::EPERM | Errno::EROFS | Errno::EINVAL | Errno::EBADF) =>
-            {
-                return Err(error);
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn schedule(wanted: &Process) -> crate::sys::Result<()> {
-    if let Some(to) = wanted.scheduler {
-        schedule::set_scheduler(schedule::Scheduler {
-            policy: to.policy,
-            flags: to.flags,
-            nice: to.nice,
-            priority: to.priority,
-            runtime: to.runtime,
-            deadline: to.deadline,
-            period: to.period,
-        })?;
-    }
-    if let Some(to) = wanted.io_priority {
-        schedule::set_io_priority(to.class, to.level)?;
-    }
-    if let Some(to) = wanted.personality {
-        schedule::set_personality(to)?;
-    }
-    Ok(())
-}
-
-fn load_seccomp(wanted: &Process) -> crate::sys::Result<()> {
-    match &wanted.seccomp {
-        Some(program) => seccomp::load(&program.instructions, program.load_flags()).map(drop),
-        None => Ok(()),
-    }
 }

@@ -53,6 +53,11 @@ pub(super) fn enter_cwd(root: &RootFd, cwd: &Path) -> sys::Result<()> {
     fd::change_dir(root.find_or_make(cwd, Leaf::Directory)?)
 }
 
+/// Enters the working directory as [`enter_cwd`] does, if it is there.
+pub(super) fn enter_existing_cwd(root: &RootFd, cwd: &Path) -> sys::Result<()> {
+    fd::change_dir(root.find(cwd)?)
+}
+
 /// The working directory must be inside the root: the kernel calls one outside "(unreachable)" (CVE-2024-21626).
 pub(super) fn check_cwd() -> sys::Result<()> {
     fd::current_dir().map(drop)

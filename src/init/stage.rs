@@ -4,7 +4,7 @@
 use std::os::fd::OwnedFd;
 
 use super::error::{At, Error, Step};
-use super::{Init, join};
+use super::{Init, join_each};
 use crate::link::FromInit;
 use crate::plan::{Namespaces, Plan};
 use crate::sys::proc::Proc;
@@ -56,7 +56,7 @@ fn join_all(init: &mut Init<'_>) -> Result<NamespaceSet, Error> {
     process::set_parent_death_signal(Some(Signal::KILL)).at(Step::Process)?;
     std::mem::take(&mut init.cgroups).enter().at(Step::Cgroup)?;
     let joins = std::mem::take(&mut init.joins);
-    join(&joins).at(Step::Namespaces)?;
+    join_each(&joins).at(Step::Namespaces)?;
     if joins.iter().any(|(kind, _)| *kind == NamespaceKind::User) {
         // All capabilities are there, but the ids are still the host's.
         credentials::set_gid(Gid(0)).at(Step::Ids)?;

@@ -19,6 +19,8 @@
 //! Either end learns of the other's death by the end of the stream. `start` talks to a waiting init by a socket in the state
 //! directory in the same words: it connects, and reads `Executing` or `Failed`.
 
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::sys::{self, socket};
@@ -74,7 +76,13 @@ pub enum Error {
 
 /// keg's end.
 #[derive(Debug)]
-pub struct KegEnd(OwnedFd);
+pub struct KegEnd {
+    socket: OwnedFd,
+    /// `Spawned` is to be told before anything else.
+    staged: Cell<bool>,
+    /// What has overtaken it.
+    early: RefCell<VecDeque<FromInit>>,
+}
 
 /// Init's end.
 #[derive(Debug)]
@@ -83,7 +91,7 @@ pub struct InitEnd(OwnedFd);
 /// Both ends. After the fork each process drops the other's.
 pub fn pair() -> Result<(KegEnd, InitEnd), Error> {
     let (keg, init) = socket::pair()?;
-    Ok((KegEnd(keg), InitEnd(init)))
+    Ok((KegEnd::new(keg), InitEnd(init)))
 }
 
 fn receive(socket: &OwnedFd, buffer: &mut [u8; MAX_MESSAGE]) -> Result<(usize, Vec<OwnedFd>), Error> {
@@ -98,13 +106,32 @@ fn receive(socket: &OwnedFd, buffer: &mut [u8; MAX_MESSAGE]) -> Result<(usize, V
 impl KegEnd {
     /// A socket that is connected to a waiting init.
     pub fn new(socket: OwnedFd) -> Self {
-        Self(socket)
+        Self { socket, staged: Cell::default(), early: RefCell::default() }
+    }
+
+    /// A process in between will tell of init, which may speak sooner. Whatever it says makes sense only after `Spawned`, and is kept
+    /// until then.
+    pub fn expect_spawned(&self) {
+        self.staged.set(true);
     }
 
     /// The next message. Blocks.
     pub fn receive(&self) -> Result<FromInit, Error> {
+        while self.staged.get() {
+            let message = self.read()?;
+            if matches!(message, FromInit::Spawned(..) | FromInit::Failed(_)) {
+                self.staged.set(false);
+                return Ok(message);
+            }
+            self.early.borrow_mut().push_back(message);
+        }
+        let early = self.early.borrow_mut().pop_front();
+        early.map_or_else(|| self.read(), Ok)
+    }
+
+    fn read(&self) -> Result<FromInit, Error> {
         let mut buffer = [0; MAX_MESSAGE];
-        let (length, mut fds) = receive(&self.0, &mut buffer)?;
+        let (length, mut fds) = receive(&self.socket, &mut buffer)?;
         let (tag, rest) = buffer[..length].split_first().ok_or(Error::Garbled)?;
         Ok(match (tag, fds.pop()) {
             (b'S', Some(fd)) => {
@@ -129,7 +156,7 @@ impl KegEnd {
             ToInit::Wait => b'W',
             ToInit::Start => b'S',
         };
-        match socket::send(&self.0, &[byte], &[]) {
+        match socket::send(&self.socket, &[byte], &[]) {
             Err(error) if error.errno == sys::Errno::EPIPE => Err(Error::Closed),
             done => Ok(done?),
         }
@@ -138,7 +165,7 @@ impl KegEnd {
 
 impl AsFd for KegEnd {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 
@@ -211,6 +238,16 @@ mod tests {
         let (master, _slave) = std::os::unix::net::UnixStream::pair().unwrap();
         init.send(&FromInit::Spawned(7, master.into())).unwrap();
         assert!(matches!(keg.receive().unwrap(), FromInit::Spawned(7, _)));
+        keg.expect_spawned();
+        let (master, _slave) = std::os::unix::net::UnixStream::pair().unwrap();
+        init.send(&FromInit::Limit).unwrap();
+        init.send(&FromInit::MapIds).unwrap();
+        init.send(&FromInit::Spawned(8, master.into())).unwrap();
+        init.send(&FromInit::Ready).unwrap();
+        assert!(matches!(keg.receive().unwrap(), FromInit::Spawned(8, _)));
+        assert!(matches!(keg.receive().unwrap(), FromInit::Limit));
+        assert!(matches!(keg.receive().unwrap(), FromInit::MapIds));
+        assert!(matches!(keg.receive().unwrap(), FromInit::Ready));
         drop(init);
         assert!(matches!(keg.receive(), Err(Error::Closed)));
         assert!(matches!(keg.send(ToInit::Wait), Err(Error::Closed)));

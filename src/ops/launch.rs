@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
-use super::guard::{AttachedRootfs, InitGuard};
+use super::guard::AttachedRootfs;
 use super::options::CreateOptions;
-use super::{Place, Result, hook_state, pid_file, probe};
+use super::process::{ChildGuard, write_pid_file};
+use super::{Place, Result, hook_state, probe};
 use crate::hooks::Status;
 use crate::hooks::{self, Place as HookPlace};
 use crate::init::{self, Init};
@@ -19,8 +20,8 @@ use crate::spec::{self, Loaded};
 use crate::state::{Hooks as KeptHooks, Locked, Record, Reservation, Stage, Store, boot_id};
 use crate::sys::fd::{self, Resolve};
 use crate::sys::proc::Proc;
-use crate::sys::process::{self, Child, Ended, Spawn};
-use crate::sys::{self, descriptors, limits, namespace, socket};
+use crate::sys::process::{self, Ended, Spawn};
+use crate::sys::{self, descriptors, namespace, socket};
 use crate::types::{NamespaceKind, Pid, ProcessRef, Timestamp};
 use crate::{cgroup, idmap};
 
@@ -47,18 +48,12 @@ pub(super) enum Error {
     OomKilled,
     #[error("container init ended before it was ready: {0}")]
     Died(String),
-    #[error("unable to stat preserved-fd {0} (of {1})")]
-    Preserved(u32, u32),
-    #[error("setting {0}")]
-    Limit(String, #[source] sys::Error),
-    #[error("writing the pid file {0:?}")]
-    PidFile(PathBuf, #[source] std::io::Error),
 }
 
 /// A container whose init is set up. Dropped before it is kept, it is gone: fields are dropped in their order.
 #[derive(Debug)]
 pub(super) struct Launched {
-    pub(super) init: InitGuard,
+    pub(super) init: ChildGuard,
     pub(super) proc: Proc,
     pub(super) link: KegEnd,
     cgroups: cgroup::Created,
@@ -69,6 +64,21 @@ pub(super) struct Launched {
 }
 
 impl Launched {
+    /// What needs init to stand still, or rights that it may not have: the device rules, which in version 1
+    /// forbid everything for a moment, after init has made its devices and before a hook may add to them;
+    /// and the out-of-memory score.
+    fn adjust(&mut self, done: &mut bool) -> Result<()> {
+        if std::mem::replace(done, true) {
+            return Ok(());
+        }
+        self.cgroups.restrict_devices(&self.plan.cgroup)?;
+        Ok(self.init.adjust_oom_score(&self.proc, self.plan.process.as_ref())?)
+    }
+
+    fn limit(&mut self) -> Result<()> {
+        Ok(self.init.limit(self.plan.process.as_ref())?)
+    }
+
     /// Init as the record names it.
     pub(super) fn reference(&self) -> Result<ProcessRef> {
         Ok(self.proc.process(self.init.pid())?.0)
@@ -80,14 +90,14 @@ impl Launched {
         stage: Stage,
         pid_file: Option<&Path>,
         answer: ToInit,
-    ) -> Result<(InitGuard, KegEnd, Record, Locked)> {
+    ) -> Result<(ChildGuard, KegEnd, Record, Locked)> {
         self.record.stage = stage;
         self.reservation.write(&self.record)?;
         if let Some(path) = pid_file {
-            pid_file::write(path, self.init.pid()).map_err(|error| Error::PidFile(path.to_owned(), error))?;
+            write_pid_file(path, self.init.pid())?;
         }
         self.link.send(answer)?;
-        self.init.released = true;
+        self.init.release();
         self.cgroups.keep();
         if let Some(rootfs) = &mut self.rootfs {
             rootfs.0 = None;
@@ -95,17 +105,6 @@ impl Launched {
         let container = self.reservation.commit();
         Ok((self.init, self.link, self.record, container))
     }
-}
-
-/// Comes first: the descriptors that the container is to keep must be there before keg opens any of its own.
-pub(super) fn sort_descriptors(options: &CreateOptions) -> Result<()> {
-    let count = options.preserve_fds;
-    let end = 3_u32.checked_add(count).ok_or(Error::Preserved(count, count))?;
-    if let Some(missing) = (3..end).find(|number| !descriptors::is_open(*number)) {
-        return Err(Error::Preserved(missing, count).into());
-    }
-    // What else the caller left open is not for the container, and not for hooks.
-    Ok(descriptors::cloexec_from(end)?)
 }
 
 /// Reads, plans, reserves, makes. `waits`: init is to wait for `start` on a socket.
@@ -193,6 +192,7 @@ fn record(
         runtime_version: env!("CARGO_PKG_VERSION").to_owned(),
         cgroup: None,
         covered_mount: rootfs::covered(plan)?,
+        keyring: plan.new_keyring,
         hooks: KeptHooks {
             poststart: list(hooks.and_then(|hooks| hooks.poststart().as_ref())),
             poststop: list(hooks.and_then(|hooks| hooks.poststop().as_ref())),
@@ -207,7 +207,7 @@ fn spawn(
     bundle: &Path,
     mut placement: cgroup::Placement,
     listener: Option<OwnedFd>,
-) -> Result<(InitGuard, KegEnd)> {
+) -> Result<(ChildGuard, KegEnd)> {
     let mut joins = Vec::new();
     for join in &plan.namespaces.join {
         let file = namespace::open(&join.path, join.kind);
@@ -232,6 +232,9 @@ fn spawn(
     };
     let cgroup = placement.into_cgroup();
     let staged = init::needs_stage(&plan.namespaces);
+    if staged {
+        link.expect_spawned();
+    }
     let namespaces = if staged { Default::default() } else { init::cloned(&plan.namespaces) };
     let how = Spawn { namespaces, cgroup, sibling: false };
     let child = process::spawn(how, || {
@@ -239,7 +242,7 @@ fn spawn(
         descriptors::close_copy(&link);
         if staged { init::stage(init) } else { init::main(init) }
     })?;
-    Ok((InitGuard::new(child), link))
+    Ok((ChildGuard::new(child), link))
 }
 
 /// Sources that keg must open: those that stay shared with the host, and all where a user namespace may not reach them.
@@ -252,19 +255,14 @@ fn sources(plan: &Plan) -> Result<Sources> {
 /// The conversation with init until it is ready. Limits are set meanwhile.
 fn serve(launched: &mut Launched, bundle: &Path) -> Result<()> {
     launched.cgroups.apply(&launched.plan.cgroup)?;
-    let (mut adjusted, mut limited) = (false, false);
+    let mut adjusted = false;
     loop {
         let message = match launched.link.receive() {
             Err(link::Error::Closed) => return Err(died(launched).into()),
             message => message?,
         };
         match message {
-            FromInit::Spawned(pid, pidfd) => {
-                let init = InitGuard::new(Child { pid: Pid(pid), pidfd });
-                let mut stage = std::mem::replace(&mut launched.init, init);
-                stage.released = true;
-                process::wait(&stage.child.pidfd)?;
-            }
+            FromInit::Spawned(pid, pidfd) => launched.init.succeed(pid, pidfd)?,
             FromInit::MapIds => {
                 if let Some(maps) = &launched.plan.id_maps {
                     let privileged = sys::credentials::effective_uid().0 == 0;
@@ -273,17 +271,17 @@ fn serve(launched: &mut Launched, bundle: &Path) -> Result<()> {
                 launched.link.send(ToInit::Proceed)?;
             }
             FromInit::RunHooks => {
-                adjust(launched, &mut adjusted)?;
+                launched.adjust(&mut adjusted)?;
                 run_hooks(launched, bundle)?;
                 launched.link.send(ToInit::Proceed)?;
             }
             FromInit::Limit => {
-                limit(launched, &mut limited)?;
+                launched.limit()?;
                 launched.link.send(ToInit::Proceed)?;
             }
             FromInit::Ready => {
-                adjust(launched, &mut adjusted)?;
-                return limit(launched, &mut limited);
+                launched.adjust(&mut adjusted)?;
+                return launched.limit();
             }
             FromInit::Failed(text) => return Err(Error::Init(text).into()),
             FromInit::Terminal(_) | FromInit::Executing => return Err(link::Error::Garbled.into()),
@@ -300,32 +298,6 @@ fn died(launched: &mut Launched) -> Error {
         Some(Ended::Exited(status)) => Error::Died(format!("exit status {status}")),
         None => Error::Died("it is not a child of this process any more".to_owned()),
     }
-}
-
-/// What needs init to stand still, or rights that it may not have: the device rules, which in version 1
-/// forbid everything for a moment, after init has made its devices and before a hook may add to them;
-/// and the out-of-memory score.
-fn adjust(launched: &Launched, done: &mut bool) -> Result<()> {
-    if std::mem::replace(done, true) {
-        return Ok(());
-    }
-    launched.cgroups.restrict_devices(&launched.plan.cgroup)?;
-    let score = launched.plan.process.as_ref().and_then(|process| process.oom_score_adj);
-    let Some(score) = score else { return Ok(()) };
-    let path = PathBuf::from(format!("{}/oom_score_adj", launched.init.pid()));
-    let written = launched.proc.write(&path, score.to_string().as_bytes());
-    Ok(written.map_err(|error| Error::Limit(format!("process.oomScoreAdj to {score}"), error))?)
-}
-
-/// Resource limits come late: they would bind init's own set-up.
-fn limit(launched: &Launched, done: &mut bool) -> Result<()> {
-    let Some(process) = launched.plan.process.as_ref().filter(|_| !*done) else { return Ok(()) };
-    *done = true;
-    for limit in &process.rlimits {
-        limits::set(launched.init.pid(), limit.resource, limit.soft, limit.hard)
-            .map_err(|error| Error::Limit(format!("process.rlimits: {}", limit.name), error))?;
-    }
-    Ok(())
 }
 
 fn run_hooks(launched: &Launched, bundle: &Path) -> Result<()> {

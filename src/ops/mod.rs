@@ -3,6 +3,7 @@
 
 pub mod create;
 pub mod delete;
+pub mod exec;
 mod guard;
 pub mod kill;
 mod launch;
@@ -10,6 +11,7 @@ pub mod list;
 pub mod options;
 mod pid_file;
 mod probe;
+mod process;
 pub mod run;
 pub mod seal;
 pub mod spec;

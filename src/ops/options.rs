@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use crate::plan::ProcessOptions;
 use crate::types::{ContainerId, Signal};
 
 /// `create`
@@ -46,6 +47,31 @@ pub struct DeleteOptions {
     pub id: ContainerId,
     /// Kill it first if it runs, and do not mind if it is not there.
     pub force: bool,
+}
+
+/// `exec`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecOptions {
+    /// Which container.
+    pub id: ContainerId,
+    /// The file with the process document; `-` is standard input.
+    pub document: Option<PathBuf>,
+    /// What changes that document, or the process of the container.
+    pub process: ProcessOptions,
+    /// Return as soon as the program runs.
+    pub detach: bool,
+    /// Where its pid goes.
+    pub pid_file: Option<PathBuf>,
+    /// The socket that is sent the terminal.
+    pub console_socket: Option<PathBuf>,
+    /// The socket that is sent its pidfd.
+    pub pidfd_socket: Option<PathBuf>,
+    /// How many descriptors after the standard three it keeps.
+    pub preserve_fds: u32,
+    /// Cgroups inside the container's, as `PATH` or `CONTROLLER[,CONTROLLER]:PATH`.
+    pub cgroups: Vec<String>,
+    /// Join a paused container too; the process then waits with the others.
+    pub ignore_paused: bool,
 }
 
 /// `kill`

@@ -1,9 +1,9 @@
 //! `run`: create and start in one, without a pause between them; in the foreground until the program ends.
 
 use super::delete;
-use super::guard::InitGuard;
-use super::launch::{launch, sort_descriptors};
+use super::launch::launch;
 use super::options::RunOptions;
+use super::process::{ChildGuard, sort_descriptors};
 use super::start::{await_program, poststart};
 use super::{Place, Result};
 use crate::link::ToInit;
@@ -13,7 +13,7 @@ use crate::sys::signals::Forwarder;
 
 /// Runs the container. The result is the status to exit with: 0 when detached, else the program's, or 128 + the signal that killed it.
 pub fn run(place: &Place, options: &RunOptions) -> Result<i32> {
-    sort_descriptors(&options.create)?;
+    sort_descriptors(options.create.preserve_fds)?;
     if !options.detach && !options.no_subreaper {
         process::set_subreaper()?;
     }
@@ -39,7 +39,7 @@ pub fn run(place: &Place, options: &RunOptions) -> Result<i32> {
 }
 
 /// Passes signals on until init ends.
-fn wait(signals: Option<Forwarder>, child: &InitGuard) -> Result<i32> {
+fn wait(signals: Option<Forwarder>, child: &ChildGuard) -> Result<i32> {
     if let Some(signals) = signals {
         signals.forward_until_ended(child.pid(), child.pidfd())?;
     }

@@ -3,6 +3,7 @@
 
 mod build;
 pub mod cgroup;
+mod exec;
 mod finding;
 mod hook;
 mod machine;
@@ -13,7 +14,8 @@ mod process;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-pub use build::{build, check, hooks_of};
+pub use build::{build, check, exec, hooks_of};
+pub use exec::{Exec, ProcessOptions};
 pub use finding::{Finding, Severity};
 pub use hook::{Hook, Hooks};
 pub use machine::{Affinity, IntelRdt, Mask, MemoryPolicy, NetDevice};

@@ -98,7 +98,7 @@ impl Locked {
 
     /// What [`Locked::save_config`] kept.
     pub fn load_config(&self) -> Result<Vec<u8>> {
-        fd::read_file(&self.dir, Path::new(CONFIG), LIMIT).map_err(failed("read", &self.id))
+        read_config(&self.dir, Path::new("")).map_err(failed("read", &self.id))
     }
 
     /// Removes the directory and all in it. Until the record goes, which is late, the container can be
@@ -214,6 +214,11 @@ pub(super) fn read_record(dir: impl AsFd, below: &Path, id: &ContainerId) -> Res
 /// Nothing of that name, or something that keg did not make.
 fn is_elsewhere(errno: Errno) -> bool {
     matches!(errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP)
+}
+
+/// What [`Locked::save_config`] kept.
+pub(super) fn read_config(dir: impl AsFd, below: &Path) -> sys::Result<Vec<u8>> {
+    fd::read_file(dir, &below.join(CONFIG), LIMIT)
 }
 
 fn open(root: &OwnedFd, id: &ContainerId) -> Result<OwnedFd> {

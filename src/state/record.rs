@@ -41,6 +41,9 @@ pub struct Record {
     /// container's there. `delete` detaches what is on top now, if it is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub covered_mount: Option<u64>,
+    /// Whether it has a session keyring, `_ses.ID`.
+    #[serde(default)]
+    pub keyring: bool,
     /// The hooks that are still to run.
     #[serde(default)]
     pub hooks: Hooks,
@@ -106,6 +109,7 @@ impl Record {
             runtime_version: String::new(),
             cgroup: None,
             covered_mount: None,
+            keyring: false,
             hooks: Hooks::default(),
         }
     }

@@ -109,6 +109,12 @@ impl Store {
         }
     }
 
+    /// config.json as `create` saw it. It never changes, so nobody is waited for.
+    pub fn load_config(&self, id: &ContainerId) -> Result<Vec<u8>> {
+        let root = self.root.as_ref().ok_or_else(|| Error::Unknown(id.clone()))?;
+        super::locked::read_config(root, Path::new(id.as_str())).map_err(failed("read", id))
+    }
+
     /// The records of all containers, ordered by name.
     pub fn list(&self) -> Result<Vec<Record>> {
         let Some(root) = &self.root else { return Ok(Vec::new()) };

@@ -10,7 +10,7 @@ use nix::sched::CloneFlags;
 use super::error::{Error, Named, Result, show_fd};
 use super::fd::{self, Resolve};
 use super::proc::Proc;
-use crate::types::{NamespaceKind, NamespaceSet};
+use crate::types::{NamespaceKind, NamespaceSet, Pid};
 
 const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
 
@@ -74,4 +74,27 @@ pub fn set_domainname(name: &str) -> Result<()> {
     // SAFETY: the pointer and the length describe one live string; the kernel only reads it.
     let result = unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) };
     Errno::result(result).map(drop).named(|| format!("setdomainname({name:?})"))
+}
+
+/// The types of which a process has another namespace than the calling one has (namespaces(7), "The /proc/PID/ns directory").
+pub fn different(proc: &Proc, pid: Pid) -> Result<NamespaceSet> {
+    let open = |pid: &Path| {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        fd::open(proc.root(), &pid.join("ns"), Resolve::Beneath, flags, 0)
+    };
+    let theirs = open(Path::new(&pid.to_string()))?;
+    let ours = open(&fd::read_link(proc.root(), Path::new("self"))?)?;
+    let mut different = NamespaceSet::EMPTY;
+    for kind in NamespaceKind::ALL {
+        let name = Path::new(kind.proc_name());
+        let own = match fd::read_link(&ours, name) {
+            // The kernel was built without this type.
+            Err(error) if error.errno == Errno::ENOENT => continue,
+            own => own?,
+        };
+        if fd::read_link(&theirs, name)? != own {
+            different.insert(kind);
+        }
+    }
+    Ok(different)
 }

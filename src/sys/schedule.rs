@@ -47,3 +47,10 @@ pub fn set_personality(domain: u64) -> Result<()> {
     let result = unsafe { libc::personality(domain as libc::c_ulong) };
     Errno::result(result).map(drop).named(|| format!("personality({domain:#x})"))
 }
+
+/// sched_setaffinity(2) of the calling task: bit N % 64 of word N / 64 is CPU N.
+pub fn set_affinity(cpus: &[u64]) -> Result<()> {
+    // SAFETY: the kernel reads exactly as many bytes as the slice has.
+    let result = unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(cpus), cpus.as_ptr()) };
+    Errno::result(result).map(drop).named(|| "sched_setaffinity()".to_owned())
+}

@@ -8,6 +8,7 @@ mod namespace;
 mod process;
 mod signal;
 mod timestamp;
+mod user;
 
 pub use capset::{CapSet, Capability};
 pub use cgroup::{CgroupDirectory, CgroupManager, CgroupRecord, CgroupVersion};
@@ -17,3 +18,4 @@ pub use namespace::{NamespaceKind, NamespaceSet};
 pub use process::{Pid, ProcessRef};
 pub use signal::{Signal, UnknownSignal};
 pub use timestamp::Timestamp;
+pub use user::{InvalidGid, InvalidUser, User};

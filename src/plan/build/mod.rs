@@ -3,6 +3,7 @@
 
 mod capabilities;
 mod devices;
+mod exec;
 mod hooks;
 mod idmap;
 mod machine;
@@ -26,6 +27,7 @@ use crate::seccomp;
 use crate::spec::{LinuxSeccomp, Loaded, Spec, member};
 use crate::types::{NamespaceKind, NamespaceSet};
 
+pub use exec::exec;
 pub(super) use options::known as known_mount_options;
 pub(super) use sysctl::keeper_of;
 
@@ -135,7 +137,7 @@ fn process(
         maps: own.maps.as_ref(),
         keep_groups: annotations.get("run.oci.keep_original_groups").is_some_and(|value| value == "1"),
     };
-    let mut process = process::build(spec.process().as_ref()?, &around, facts, report);
+    let mut process = process::build(spec.process().as_ref()?, &around, facts.host, report);
     if let Some(linux) = spec.linux() {
         let personality = linux.personality().as_ref();
         process.personality = personality.map(|listed| schedule::personality(listed, report));

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ffi::CString;
 
-use super::{Facts, capabilities, machine, rlimits, schedule};
+use super::{capabilities, machine, rlimits, schedule};
 use crate::plan::finding::Report;
-use crate::plan::{IdMaps, Process};
+use crate::plan::{Host, IdMaps, Process};
 use crate::spec;
 use crate::types::{Gid, Uid};
 
@@ -25,7 +25,7 @@ pub(super) struct Surroundings<'a> {
 pub(super) fn build(
     listed: &spec::Process,
     around: &Surroundings<'_>,
-    facts: &Facts<'_>,
+    host: &Host,
     report: &mut Report,
 ) -> Process {
     let at = |name: &str| spec::member(around.path, name);
@@ -55,7 +55,7 @@ pub(super) fn build(
     let affinity = listed.exec_cpu_affinity().as_ref();
     let affinity =
         affinity.map(|listed| machine::affinity(listed, &at("execCPUAffinity"), report)).unwrap_or_default();
-    let (uid, gid, groups) = identity(listed, around, facts, report);
+    let (uid, gid, groups) = identity(listed, around, host, report);
     Process {
         args,
         search_path,
@@ -71,7 +71,7 @@ pub(super) fn build(
         capabilities: capabilities::build(
             listed.capabilities().as_ref(),
             &at("capabilities"),
-            facts.host,
+            host,
             around.user_namespace,
             report,
         ),
@@ -132,7 +132,7 @@ fn console_size(listed: &spec::Process, path: &str, report: &mut Report) -> Opti
 fn identity(
     listed: &spec::Process,
     around: &Surroundings<'_>,
-    facts: &Facts<'_>,
+    host: &Host,
     report: &mut Report,
 ) -> (Uid, Gid, Option<Vec<Gid>>) {
     let user = listed.user();
@@ -157,7 +157,7 @@ fn identity(
         check(&format!("additionalGids[{n}]"), "gid", *gid, &maps.gids, report);
     }
     // Who maps only himself without the help of newgidmap(1) has to give up setgroups(2) for it (user_namespaces(7)).
-    let denied = facts.host.euid != 0 && matches!(maps.gids[..], [map] if map.size == 1);
+    let denied = host.euid != 0 && matches!(maps.gids[..], [map] if map.size == 1);
     if denied && !additional.is_empty() {
         report.error_with(
             format_args!("{path}.additionalGids"),

@@ -1,0 +1,146 @@
+//! What the lists for create and exec end with: from inside the root to the moment before the program. Its user, its rights, its
+//! directory, its environment; nothing else stays open.
+
+use std::convert::Infallible;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use super::error::{At, Error, Step};
+use super::{ask, privileges, program};
+use crate::link::{FromInit, InitEnd};
+use crate::plan::Process;
+use crate::rootfs::RootFd;
+use crate::sys::{self, Errno, descriptors, limits, process, schedule, seccomp};
+use crate::types::{Gid, Uid};
+
+/// The descriptors that outlive the closing of all others.
+#[derive(Debug)]
+pub(super) struct Kept<'a> {
+    /// The conversation with keg.
+    pub(super) link: &'a mut InitEnd,
+    /// Where `start` will knock.
+    pub(super) listener: Option<&'a mut OwnedFd>,
+    /// How many after the standard three belong to the program.
+    pub(super) preserve_fds: u32,
+}
+
+/// The last part of the list, up to `Ready`. `enter` enters the working directory.
+pub(super) fn settle(
+    wanted: &Process,
+    root: RootFd,
+    enter: fn(&RootFd, &Path) -> sys::Result<()>,
+    mut kept: Kept<'_>,
+) -> Result<program::Program, Error> {
+    apply_schedule(wanted).at(Step::Schedule)?;
+    let here = enter(&root, &wanted.cwd);
+    let environment = program::environment(&root, wanted).at(Step::Program)?;
+    // keg sets them: raising takes rights that init may not have. Another user's process keg may not be able to limit.
+    if !wanted.rlimits.is_empty() && (wanted.uid, wanted.gid) != (Uid(0), Gid(0)) {
+        ask(kept.link, &FromInit::Limit)?;
+    }
+    own_stdio(wanted).at(Step::Privileges)?;
+    privileges::change_ids(wanted)?;
+    // Without no_new_privs a filter needs CAP_SYS_ADMIN. What comes after the filter must be little: it may forbid all but a few calls.
+    let filter_first = !wanted.no_new_privileges && wanted.seccomp.is_some();
+    match filter_first {
+        true => privileges::look_as(wanted).at(Step::Privileges)?,
+        false => privileges::finish(wanted)?,
+    }
+    // A directory that only the user may enter is entered as the user.
+    match here {
+        Ok(()) => {}
+        Err(_) => enter(&root, &wanted.cwd).at(Step::Cwd)?,
+    }
+    program::check_cwd().at(Step::Cwd)?;
+    let program = program::find(&root, wanted, environment)?;
+    drop(root);
+    limits::set_umask(wanted.umask);
+    close_others(&mut kept)?;
+    if filter_first {
+        privileges::raise().at(Step::Seccomp)?;
+        load_seccomp(wanted).at(Step::Seccomp)?;
+        privileges::finish(wanted)?;
+    }
+    tell_ready(&kept)?;
+    Ok(program)
+}
+
+/// The end of the list for a container without a process.
+pub(super) fn ready(mut kept: Kept<'_>) -> Result<(), Error> {
+    close_others(&mut kept)?;
+    tell_ready(&kept)
+}
+
+/// Closes whatever else is open (CVE-2024-21626).
+fn close_others(kept: &mut Kept<'_>) -> Result<(), Error> {
+    let mut open = vec![kept.link.socket_mut()];
+    open.extend(kept.listener.as_deref_mut());
+    descriptors::keep_only(&mut open, 3 + kept.preserve_fds).at(Step::Descriptors)
+}
+
+fn tell_ready(kept: &Kept<'_>) -> Result<(), Error> {
+    // A keg that has heard `Ready` may end at once, and rightly. One that ends too early is seen by the end of the link.
+    process::set_parent_death_signal(None).at(Step::Process)?;
+    kept.link.send(&FromInit::Ready).at(Step::Link)
+}
+
+/// Becomes the program. Comes back only with the reason why it failed.
+pub(super) fn execute(
+    wanted: &Process,
+    link: &InitEnd,
+    program: &program::Program,
+) -> Result<Infallible, Error> {
+    // Said before the filter is there, which need not allow more than execve(2). A failure after it is still told where it can be.
+    link.send(&FromInit::Executing).at(Step::Link)?;
+    if wanted.no_new_privileges {
+        load_seccomp(wanted).at(Step::Seccomp)?;
+    }
+    Err(program.execute())
+}
+
+/// Standard input, output and error that keg was given belong to the user, who else could not open /dev/stdout; never the null device,
+/// which is everybody's (CVE-2026-88265). Where the file system does not let it be changed it stays as it is.
+fn own_stdio(wanted: &Process) -> crate::sys::Result<()> {
+    if wanted.uid == Uid(0) {
+        return Ok(());
+    }
+    for number in 0..3 {
+        match descriptors::give_standard(number, wanted.uid) {
+            Err(error)
+                if !matches!(error.errno, Errno::EPERM | Errno::EROFS | Errno::EINVAL | Errno::EBADF) =>
+            {
+                return Err(error);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn apply_schedule(wanted: &Process) -> crate::sys::Result<()> {
+    if let Some(to) = wanted.scheduler {
+        schedule::set_scheduler(schedule::Scheduler {
+            policy: to.policy,
+            flags: to.flags,
+            nice: to.nice,
+            priority: to.priority,
+            runtime: to.runtime,
+            deadline: to.deadline,
+            period: to.period,
+        })?;
+    }
+    if let Some(to) = wanted.io_priority {
+        schedule::set_io_priority(to.class, to.level)?;
+    }
+    if let Some(to) = wanted.personality {
+        schedule::set_personality(to)?;
+    }
+    Ok(())
+}
+
+fn load_seccomp(wanted: &Process) -> crate::sys::Result<()> {
+    match &wanted.seccomp {
+        Some(program) => seccomp::load(&program.instructions, program.load_flags()).map(drop),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,221 @@
+//! `exec`: a further process in a running container.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+
+use super::options::ExecOptions;
+use super::process::{ChildGuard, sort_descriptors, write_pid_file};
+use super::start::await_program;
+use super::{Place, Result};
+use crate::cgroup;
+use crate::init::{self, Join};
+use crate::link::{self, FromInit, KegEnd, ToInit};
+use crate::plan::cgroup::HostCgroups;
+use crate::plan::{self, Host, Process};
+use crate::spec;
+use crate::state::{Record, Refused, Stage, Status, Store};
+use crate::sys::fd::{self, Resolve};
+use crate::sys::proc::Proc;
+use crate::sys::process::{self, Ended, Spawn};
+use crate::sys::signals::Forwarder;
+use crate::sys::{self, Errno, credentials, descriptors, namespace, schedule, socket};
+use crate::types::{NamespaceKind, Pid};
+
+/// Why there is no further process.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("reading the process document {0:?}")]
+    Document(PathBuf, #[source] sys::Error),
+    #[error("{}{problem}", place(path))]
+    Process { path: String, problem: String },
+    #[error("terminals are not supported by this version of keg")]
+    Terminal,
+    #[error("{0}")]
+    Init(String),
+    #[error("the process ended before it was ready: {0}")]
+    Died(String),
+}
+
+/// A finding is about the process, wherever its parts were written.
+fn place(path: &str) -> String {
+    if path.is_empty() || path.starts_with('-') { String::new() } else { format!("{path}: ") }
+}
+
+/// The container that is joined.
+#[derive(Debug)]
+struct Target {
+    record: Record,
+    init: OwnedFd,
+    pid: Pid,
+}
+
+/// Runs the process. The result is the status to exit with: 0 when detached, else the process's, or 128 + the signal that killed it.
+pub fn exec(place: &Place, options: &ExecOptions) -> Result<i32> {
+    sort_descriptors(options.preserve_fds)?;
+    let proc = Proc::host()?;
+    let store = Store::open(&place.root)?;
+    let target = find(&store, options, &proc)?;
+    let wanted = decide(place, &store, options)?;
+    if wanted.terminal {
+        return Err(Error::Terminal.into());
+    }
+    match launch(&target, options, &wanted, &proc) {
+        // All else fails too when the container ends meanwhile.
+        Err(_) if has_ended(&target.init) => Err(Refused::Exec(Status::Stopped).into()),
+        Err(error) => Err(error),
+        Ok((child, None)) => {
+            drop(child);
+            Ok(0)
+        }
+        Ok((child, Some(signals))) => {
+            signals.forward_until_ended(child.pid(), child.pidfd())?;
+            Ok(process::wait(child.pidfd())?.status())
+        }
+    }
+}
+
+/// Takes no lock: processes may join while others do, and while a command waits for the container.
+fn find(store: &Store, options: &ExecOptions, proc: &Proc) -> Result<Target> {
+    let record = store.load(&options.id)?;
+    let stopped = || Refused::Exec(Status::Stopped);
+    let pid = match record.stage {
+        Stage::Created { init } | Stage::Running { init } => init.pid,
+        Stage::Creating { .. } | Stage::Lost => {
+            let state = store.state(&record, proc)?;
+            return Err(Refused::Exec(state.status()).into());
+        }
+    };
+    // Opened before the look at its start time: what has that start time then is what we hold.
+    let init = match process::pidfd(pid) {
+        Err(error) if error.errno == Errno::ESRCH => return Err(stopped().into()),
+        init => init?,
+    };
+    store.state(&record, proc)?.to_exec(options.ignore_paused)?;
+    Ok(Target { record, init, pid })
+}
+
+fn has_ended(init: &OwnedFd) -> bool {
+    socket::wait_readable(&[init.as_fd()], 0).is_ok_and(|ready| ready[0])
+}
+
+fn decide(place: &Place, store: &Store, options: &ExecOptions) -> Result<Process> {
+    let container = spec::load(&store.load_config(&options.id)?)?;
+    let document = match &options.document {
+        None => None,
+        Some(path) => {
+            let bytes = read_document(path).map_err(|error| Error::Document(path.clone(), error))?;
+            Some(spec::load_process(&bytes)?.0)
+        }
+    };
+    let host = Host {
+        euid: credentials::effective_uid().0,
+        in_user_namespace: false,
+        capabilities: credentials::caps()?[1],
+        cgroups: HostCgroups::default(),
+    };
+    let exec = plan::exec(&container, document, &options.process, &host);
+    let exec = exec.map_err(|plan::Error { path, problem }| Error::Process { path, problem })?;
+    exec.warnings.into_iter().for_each(|warning| place.note(warning));
+    Ok(exec.process)
+}
+
+fn read_document(path: &Path) -> sys::Result<Vec<u8>> {
+    if path == Path::new("-") {
+        return fd::read_all(std::io::stdin(), spec::MAX_SIZE);
+    }
+    // A caller may well hand over a pipe: no O_NONBLOCK.
+    let file = fd::open(fd::cwd(), path, Resolve::Host, OFlag::O_RDONLY | OFlag::O_NOCTTY, 0)?;
+    fd::read_all(file, spec::MAX_SIZE)
+}
+
+/// Makes the process and brings it to its program. In the foreground all signals are held back from then on.
+fn launch(
+    target: &Target,
+    options: &ExecOptions,
+    wanted: &Process,
+    proc: &Proc,
+) -> Result<(ChildGuard, Option<Forwarder>)> {
+    let (mut child, link) = spawn(target, options, wanted, proc)?;
+    serve(&mut child, &link, wanted, proc)?;
+    // Until here a signal ends keg, and with it the process.
+    let signals = if options.detach { None } else { Some(Forwarder::new()?) };
+    link.send(ToInit::Start)?;
+    await_program(&link)?;
+    if let Some(path) = &options.pid_file {
+        write_pid_file(path, child.pid())?;
+    }
+    child.release();
+    Ok((child, signals))
+}
+
+fn spawn(
+    target: &Target,
+    options: &ExecOptions,
+    wanted: &Process,
+    proc: &Proc,
+) -> Result<(ChildGuard, KegEnd)> {
+    let mut placement = match &target.record.cgroup {
+        Some(cgroup) => cgroup::join(cgroup, &options.cgroups)?,
+        None => cgroup::Placement::default(),
+    };
+    // The child inherits it; keg itself has little left to do.
+    if let Some(cpus) = &wanted.affinity.initial {
+        schedule::set_affinity(&cpus.0)?;
+    }
+    let (link, init_link) = link::pair()?;
+    let namespaces = namespace::different(proc, target.pid)?;
+    if namespaces.contains(NamespaceKind::Pid) {
+        link.expect_spawned();
+    }
+    let join = Join {
+        id: &options.id,
+        process: wanted,
+        link: init_link,
+        init: target.init.as_fd(),
+        namespaces,
+        rootfs: target.record.covered_mount.map(|_| target.record.rootfs.as_path()),
+        keyring: target.record.keyring,
+        cgroups: placement.take_tasks(),
+        preserve_fds: options.preserve_fds,
+    };
+    let how = Spawn { cgroup: placement.into_cgroup(), ..Spawn::default() };
+    let child = process::spawn(how, || {
+        // With a copy of keg's end in hand, the process would not hear of keg's end.
+        descriptors::close_copy(&link);
+        init::join(join)
+    })?;
+    Ok((ChildGuard::new(child), link))
+}
+
+/// The conversation until the process is ready.
+fn serve(child: &mut ChildGuard, link: &KegEnd, wanted: &Process, proc: &Proc) -> Result<()> {
+    loop {
+        let message = match link.receive() {
+            Err(link::Error::Closed) => return Err(died(child.end()).into()),
+            message => message?,
+        };
+        match message {
+            FromInit::Spawned(pid, pidfd) => child.succeed(pid, pidfd)?,
+            FromInit::Limit => {
+                child.limit(Some(wanted))?;
+                link.send(ToInit::Proceed)?;
+            }
+            FromInit::Ready => {
+                child.adjust_oom_score(proc, Some(wanted))?;
+                return Ok(child.limit(Some(wanted))?);
+            }
+            FromInit::Failed(text) => return Err(Error::Init(text).into()),
+            _ => return Err(link::Error::Garbled.into()),
+        }
+    }
+}
+
+fn died(ended: Option<Ended>) -> Error {
+    Error::Died(match ended {
+        Some(Ended::Killed(signal)) => format!("killed by signal {signal}"),
+        Some(Ended::Exited(status)) => format!("exit status {status}"),
+        None => "it is not a child of this process any more".to_owned(),
+    })
+}
