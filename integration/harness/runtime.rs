@@ -1,11 +1,13 @@
 //! The runtime under test, with a state root, a cgroup prefix and a mount namespace of its own.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -26,7 +28,7 @@ impl Runtime {
         let kind = Kind::of(&binary);
         let dir = tempfile::Builder::new().prefix("keg-test.").tempdir().unwrap();
         fs::create_dir(dir.path().join("streams")).unwrap();
-        isolate(kind);
+        isolate(kind, dir.path());
         Self { binary, kind, dir }
     }
 
@@ -163,13 +165,20 @@ impl Drop for Runtime {
 }
 
 /// Moves the calling thread into a private copy of the mount namespace. What a test mounts goes with it; and the
-/// hybrid layout, which crun refuses, looks like plain v1 to crun.
-fn isolate(kind: Kind) {
+/// hybrid layout, which crun refuses, looks like plain v1 to crun. Peers get a null device of their own: some give the
+/// host's to the container's user.
+fn isolate(kind: Kind, dir: &Path) {
     unshare(CloneFlags::CLONE_NEWNS).unwrap();
     let none = None::<&str>;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
     if kind == Kind::Crun && Path::new("/sys/fs/cgroup/unified/cgroup.procs").exists() {
         umount2("/sys/fs/cgroup/unified", MntFlags::MNT_DETACH).unwrap();
+    }
+    if kind != Kind::Keg {
+        let null = dir.join("null-device");
+        mknod(&null, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(1, 3)).unwrap();
+        fs::set_permissions(&null, PermissionsExt::from_mode(0o666)).unwrap();
+        mount(Some(&null), "/dev/null", none, MsFlags::MS_BIND, none).unwrap();
     }
 }
 

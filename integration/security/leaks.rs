@@ -38,8 +38,9 @@ fn a_program_through_a_descriptor_of_the_runtime_is_not_found() {
     });
 }
 
+/// Other processes of the container look into init while it joins them.
 #[test]
-fn other_processes_of_the_container_find_nothing_in_init() {
+fn cve_2016_9962() {
     with_runtime(|rt| {
         // A container that shares its pid namespace watches the init of another while that one is created.
         let watcher = rt.bundle();
@@ -60,6 +61,7 @@ fn other_processes_of_the_container_find_nothing_in_init() {
     });
 }
 
+/// A host whose mounts are shared: runc#2404.
 #[test]
 fn nothing_is_mounted_on_a_host_that_shares_its_mounts() {
     with_runtime(|rt| {

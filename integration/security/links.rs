@@ -1,73 +1,16 @@
 //! Links in the image at names that the runtime touches must not lead out of the root filesystem
 //! (CVE-2019-18837, CVE-2019-19921, CVE-2026-41579, CVE-2026-88264, CVE-2025-54867).
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::symlink;
+use std::path::Path;
 
-use harness::{Bundle, Runtime, json, with_runtime};
+use harness::{json, with_runtime};
 
-/// A directory outside of every root filesystem that looks like what an attacker wants to reach.
-fn decoy(rt: &Runtime) -> PathBuf {
-    let decoy = rt.dir().join("decoy");
-    for name in ["pts", "shm", "mqueue", "self", "sys", "fs/cgroup"] {
-        fs::create_dir_all(decoy.join(name)).unwrap();
-    }
-    for name in ["null", "console", "ptmx", "file", "self/attr"] {
-        fs::write(decoy.join(name), "decoy\n").unwrap();
-    }
-    decoy
-}
+use super::blocks::{decoy, unreachable, ways_out, with_link};
 
-/// Name, inode, mode, owner, device number and content of everything below a directory.
-fn picture(directory: &Path) -> BTreeMap<PathBuf, String> {
-    let mut all = BTreeMap::new();
-    for entry in fs::read_dir(directory).unwrap().flatten() {
-        let (path, meta) = (entry.path(), entry.path().symlink_metadata().unwrap());
-        let content = if meta.is_file() { fs::read_to_string(&path).unwrap() } else { String::new() };
-        let facts = (meta.ino(), meta.mode(), meta.uid(), meta.gid(), meta.rdev(), content);
-        if meta.is_dir() {
-            all.extend(picture(&path));
-        }
-        all.insert(path, format!("{facts:?}"));
-    }
-    all
-}
-
-/// Runs the bundle, whatever comes of it; the decoy must be as it was, and nothing mounted on it.
-fn unreachable(rt: &Runtime, bundle: &Bundle, decoy: &Path, what: &str) {
-    let before = picture(decoy);
-    let done = rt.run(bundle, "c");
-    assert_eq!(picture(decoy), before, "{what}: {}", done.describe());
-    let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
-    assert!(!mounts.contains("/decoy"), "{what}: {mounts}");
-    rt.delete_force("c");
-}
-
-/// An absolute link, a relative one, and one through /proc.
-fn ways_out(decoy: &Path) -> [PathBuf; 3] {
-    let absolute = decoy.to_owned();
-    let relative = Path::new("../../../../../../..").join(decoy.strip_prefix("/").unwrap());
-    let magic = Path::new("/proc/1/root").join(decoy.strip_prefix("/").unwrap());
-    [absolute, relative, magic]
-}
-
-/// A bundle in which a name of the root filesystem is a link.
-fn with_link(rt: &Runtime, name: &str, to: &Path) -> Bundle {
-    let bundle = rt.bundle();
-    let path = bundle.rootfs().join(name);
-    if path.is_dir() {
-        fs::remove_dir_all(&path).unwrap();
-    }
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    symlink(to, path).unwrap();
-    bundle.edit(|c| c["root"]["readonly"] = json!(false));
-    bundle
-}
-
+/// `/dev` is a link, with a mount on it and without.
 #[test]
-fn dev_is_a_link() {
+fn cve_2026_41579() {
     with_runtime(|rt| {
         let decoy = decoy(rt);
         for way in ways_out(&decoy) {
@@ -119,8 +62,9 @@ fn proc_through_a_link_is_refused() {
     });
 }
 
+/// A mount's destination, and what lies above it.
 #[test]
-fn a_mount_target_and_its_parents_are_links() {
+fn cve_2019_18837() {
     with_runtime(|rt| {
         let decoy = decoy(rt);
         for (name, destination) in

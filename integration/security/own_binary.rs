@@ -14,8 +14,9 @@ fn copy(rt: &Runtime) -> PathBuf {
     copy
 }
 
+/// The container's program is the runtime itself.
 #[test]
-fn the_program_is_proc_self_exe() {
+fn cve_2019_5736() {
     with_runtime(|rt| {
         let binary = copy(rt);
         let before = fs::read(&binary).unwrap();
