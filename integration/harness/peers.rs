@@ -141,7 +141,6 @@ pub const DEVIATIONS: &[(Kind, &str, &str)] = &[
     (Kind::Crun, "security::host_mounts::a_root_that_is_a_mount_of_the_host_stays", LEAVES_MOUNTS),
     (Kind::Crun, "security::descriptors::cve_2024_21626", CONTROL),
     (Kind::Crun, "security::dev::cve_2026_88264", CONTROL),
-    (Kind::Crun, "security::dev::cve_2026_88265", CONTROL),
     (Kind::Crun, "security::host_mounts::cve_2023_25809", CONTROL),
     (Kind::Runc, "security::masks::cve_2025_31133", CONTROL),
     (Kind::Crun, "security::masks::cve_2025_31133", CONTROL),
@@ -159,8 +158,11 @@ pub const DEVIATIONS: &[(Kind, &str, &str)] = &[
 ];
 
 /// Tests that a peer fails now and then.
-pub const UNSTEADY: &[(Kind, &str, &str)] =
-    &[(Kind::Runc, "stress::of_parallel_creates_of_one_id_exactly_one_wins", "several can win")];
+pub const UNSTEADY: &[(Kind, &str, &str)] = &[
+    (Kind::Runc, "stress::of_parallel_creates_of_one_id_exactly_one_wins", "several can win"),
+    (Kind::Runc, "security::races::cve_2024_45310", CONTROL),
+    (Kind::Runc, "security::races::cve_2024_45310_of_a_file_in_slow_motion", CONTROL),
+];
 
 /// The reason of a row for this runtime and test.
 pub(crate) fn reason(rows: &[(Kind, &str, &'static str)], kind: Kind, test: &str) -> Option<&'static str> {
