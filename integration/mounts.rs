@@ -1,7 +1,7 @@
 //! Mounts as /proc/self/mountinfo inside shows them: types, options, binds, order, propagation, the root.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::PathBuf;
 
 use harness::{Bundle, Runtime, json, with_runtime};
@@ -284,5 +284,47 @@ fn mounts_made_on_the_host_do_not_reach_a_private_container() {
         assert!(out.stdout().contains("mounts"));
         rt.delete("c").ok();
         rt.program(&["mount", "--make-rprivate", "/"]).run().ok();
+    });
+}
+
+/// `stat` of files below /tmp, which are `ids` on the host's disk and bound with these members.
+fn owners_inside(rt: &Runtime, bundle: &Bundle, ids: &[u32], members: &harness::Value) -> String {
+    let source = rt.dir().join("owned");
+    fs::create_dir_all(&source).unwrap();
+    for id in ids {
+        let file = source.join(id.to_string());
+        fs::write(&file, "").unwrap();
+        std::os::unix::fs::chown(&file, Some(*id), Some(*id)).unwrap();
+    }
+    let mut mount = json!({"destination": "/tmp", "type": "bind", "source": source});
+    mount.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    bundle.mount(&mount);
+    bundle.edit(|c| c["process"]["args"] = json!(["/bin/sh", "-c", "cd /tmp; stat -c '%n %u %g' *"]));
+    rt.run(bundle, "c").ok().stdout()
+}
+
+#[test]
+fn ids_of_a_bind_mount_are_mapped() {
+    with_runtime(|rt| {
+        let maps = json!([{"containerID": 0, "hostID": 1000, "size": 10},
+                          {"containerID": 50, "hostID": 3000, "size": 1}]);
+        let members = json!({"options": ["rbind"], "uidMappings": maps, "gidMappings": maps});
+        let seen = owners_inside(rt, &rt.bundle(), &[0, 5, 50, 60], &members);
+        assert_eq!(seen, "0 1000 1000\n5 1005 1005\n50 3000 3000\n60 65534 65534\n");
+    });
+}
+
+#[test]
+fn files_made_in_an_id_mapped_mount_have_the_owner_of_the_source() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        let maps = json!([{"containerID": 7, "hostID": 0, "size": 1}]);
+        let source = source(rt);
+        std::os::unix::fs::chown(&source, Some(7), Some(7)).unwrap();
+        bundle.mount(&json!({"destination": "/tmp", "source": source, "options": ["bind"],
+                             "uidMappings": maps, "gidMappings": maps}));
+        output(rt, &bundle, "touch /tmp/new");
+        let meta = fs::metadata(source.join("new")).unwrap();
+        assert_eq!((meta.uid(), meta.gid()), (7, 7));
     });
 }

@@ -188,3 +188,34 @@ fn mappings_without_a_user_namespace_are_refused() {
         rt.assert_gone("c");
     });
 }
+
+/// `idmap` alone means the mappings of the container's user namespace: root's files on the host are root's inside.
+#[track_caller]
+fn assert_root_owns_what_is_roots(rt: &Runtime, bundle: &Bundle) {
+    let source = rt.dir().join("of-root");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("file"), "").unwrap();
+    bundle.mount(
+        &json!({"destination": "/tmp", "type": "bind", "source": source, "options": ["rbind", "idmap"]}),
+    );
+    bundle.shell("touch /tmp/new && stat -c '%u %g' /tmp /tmp/file");
+    assert_eq!(rt.run(bundle, "c").ok().stdout(), "0 0\n0 0\n");
+    let meta = fs::metadata(source.join("new")).unwrap();
+    assert_eq!((meta.uid(), meta.gid()), (0, 0));
+}
+
+#[test]
+fn a_mount_takes_the_mappings_of_a_new_user_namespace() {
+    with_runtime(|rt| assert_root_owns_what_is_roots(rt, &mapped(rt)));
+}
+
+#[test]
+fn a_mount_takes_the_mappings_of_a_joined_user_namespace() {
+    with_runtime(|rt| {
+        let holder = holder(rt);
+        let bundle = rt.bundle();
+        give(rt, &bundle);
+        bundle.namespace(&json!({"type": "user", "path": format!("/proc/{}/ns/user", holder.pid())}));
+        assert_root_owns_what_is_roots(rt, &bundle);
+    });
+}

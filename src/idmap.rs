@@ -1,17 +1,22 @@
 //! Writes the id mappings of a new user namespace into /proc/PID, by itself where it may, else through newuidmap(1)
 //! and newgidmap(1).
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::plan::{IdMap, IdMaps};
 use crate::sys::proc::Proc;
-use crate::sys::{self, Errno};
-use crate::types::Pid;
+use crate::sys::process::{self, Spawn};
+use crate::sys::{self, Errno, descriptors, socket};
+use crate::types::{NamespaceKind, NamespaceSet, Pid};
 
 /// The mappings could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// There is no user namespace for a mount.
+    #[error("making a user namespace for an id-mapped mount")]
+    Namespace(#[source] sys::Error),
     /// The kernel refused.
     #[error("writing the id mappings of the user namespace")]
     Write(#[source] sys::Error),
@@ -43,6 +48,27 @@ pub fn write(proc: &Proc, pid: Pid, maps: &IdMaps, privileged: bool) -> Result<(
     } else {
         helper("newgidmap", pid, &maps.gids)
     }
+}
+
+/// A user namespace with these mappings and nobody in it: for mounts whose ids are mapped.
+pub fn namespace(proc: &Proc, maps: &IdMaps, privileged: bool) -> Result<OwnedFd, Error> {
+    let (own, others) = socket::pair().map_err(Error::Namespace)?;
+    let how =
+        Spawn { namespaces: NamespaceSet::from_iter([NamespaceKind::User]), cgroup: None, sibling: false };
+    let child = process::spawn(how, || {
+        descriptors::close_copy(&own);
+        // Until keg has what it wants, or is gone.
+        match socket::receive(&others, &mut [0]) {
+            Ok(_) | Err(_) => 0,
+        }
+    });
+    let child = child.map_err(Error::Namespace)?;
+    let made = write(proc, child.pid, maps, privileged).and_then(|()| {
+        sys::namespace::of_process(proc, child.pid, NamespaceKind::User).map_err(Error::Namespace)
+    });
+    drop((own, others));
+    process::wait(&child.pidfd).map_err(Error::Namespace)?;
+    made
 }
 
 fn single(maps: &[IdMap]) -> bool {

@@ -9,7 +9,7 @@ use nix::fcntl::OFlag;
 use super::guard::AttachedRootfs;
 use super::options::CreateOptions;
 use super::process::{ChildGuard, write_pid_file};
-use super::{Place, Result, hook_state, probe};
+use super::{Place, Result, hook_state, mapped_ids, probe};
 use crate::hooks::Status;
 use crate::hooks::{self, Place as HookPlace};
 use crate::init::{self, Init};
@@ -217,6 +217,7 @@ fn spawn(
         }
         joins.push((join.kind, file));
     }
+    let sources = sources(plan, &joins)?;
     let (link, init_link) = link::pair()?;
     let init = Init {
         id: &options.id,
@@ -226,7 +227,7 @@ fn spawn(
         listener,
         cgroups: placement.take_tasks(),
         joins,
-        sources: sources(plan)?,
+        sources,
         privileged: sys::credentials::effective_uid().0 == 0,
         preserve_fds: options.preserve_fds,
     };
@@ -245,11 +246,12 @@ fn spawn(
     Ok((ChildGuard::new(child), link))
 }
 
-/// Sources that keg must open: those that stay shared with the host, and all where a user namespace may not reach them.
-fn sources(plan: &Plan) -> Result<Sources> {
-    let user =
-        plan.id_maps.is_some() || plan.namespaces.join.iter().any(|join| join.kind == NamespaceKind::User);
-    Ok(rootfs::open_sources(plan, user)?)
+/// Sources that keg must open: those that stay shared with the host or get other ids, and all where a user namespace may not reach
+/// them.
+fn sources(plan: &Plan, joins: &[(NamespaceKind, OwnedFd)]) -> Result<Sources> {
+    let user = joins.iter().find(|(kind, _)| *kind == NamespaceKind::User).map(|(_, file)| file);
+    let mapped = mapped_ids::namespaces(plan, user)?;
+    Ok(rootfs::open_sources(plan, plan.id_maps.is_some() || user.is_some(), &mapped)?)
 }
 
 /// The conversation with init until it is ready. Limits are set meanwhile.

@@ -8,6 +8,7 @@ mod guard;
 pub mod kill;
 mod launch;
 pub mod list;
+mod mapped_ids;
 pub mod options;
 mod pid_file;
 mod probe;

@@ -10,7 +10,7 @@ mod place;
 mod root;
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use nix::fcntl::OFlag;
@@ -76,24 +76,38 @@ fn propagation_flag(kind: PropagationKind) -> u64 {
     }
 }
 
+/// User namespaces, by the index of the mount whose ids they map.
+pub type MappedIds = BTreeMap<usize, OwnedFd>;
+
 /// Opens, before anything changes how mounts propagate, the bind sources that must stay in the peer group of the host's mount
-/// (`shared`); with `all`, every one (a user namespace may not be able to open them).
-pub fn open_sources(plan: &Plan, all: bool) -> Result<Sources, Error> {
+/// (`shared`), and those whose ids are mapped, which only the owner of their file system may do; with `all`, every one (a user
+/// namespace may not be able to open them).
+pub fn open_sources(plan: &Plan, all: bool, mapped: &MappedIds) -> Result<Sources, Error> {
     let mut sources = Sources::new();
     for (index, entry) in plan.mounts.iter().enumerate() {
         let shared = entry.propagation.is_some_and(|to| to.kind == PropagationKind::Shared);
-        if let MountKind::Bind { source, recursive, nofollow, copy_symlink: false } = &entry.kind
-            && (all || shared)
-        {
-            let tree = mount::clone_tree(fd::cwd(), source, *recursive, !nofollow);
-            let tree = tree.doing(|| mounts::doing(entry))?;
-            if all {
-                // In a user namespace the container may mount: in the peer group of the host's mount, that would be seen on the host.
-                let slave = MountAttr { propagation: libc::MS_SLAVE, ..MountAttr::default() };
-                mount::set_attributes(&tree, slave, true).doing(|| mounts::doing(entry))?;
-            }
-            sources.insert(index, tree);
+        let ids = mapped.get(&index);
+        let MountKind::Bind { source, recursive, nofollow, copy_symlink } = &entry.kind else { continue };
+        // Init makes a symlink again; anything else may need its ids mapped.
+        if *copy_symlink && (ids.is_none() || fd::read_link(fd::cwd(), source).is_ok()) {
+            continue;
         }
+        if !all && !shared && ids.is_none() {
+            continue;
+        }
+        let doing = || mounts::doing(entry);
+        let tree = mount::clone_tree(fd::cwd(), source, *recursive, !nofollow).doing(doing)?;
+        if all || !shared {
+            // In a user namespace the container may mount: in the peer group of the host's mount, that would be seen on the host.
+            let slave = MountAttr { propagation: libc::MS_SLAVE, ..MountAttr::default() };
+            mount::set_attributes(&tree, slave, true).doing(doing)?;
+        }
+        if let Some(ids) = ids {
+            let deep = entry.idmap.as_ref().is_some_and(|(_, recursive)| *recursive);
+            let change = MountAttr { idmap: Some(ids.as_fd()), ..MountAttr::default() };
+            mount::set_attributes(&tree, change, deep).doing(|| format!("{}: mapping its ids", doing()))?;
+        }
+        sources.insert(index, tree);
     }
     Ok(sources)
 }

@@ -30,6 +30,15 @@ pub fn open(path: &Path, kind: NamespaceKind) -> Result<OwnedFd> {
     Ok(file)
 }
 
+/// Opens a namespace of a process that the caller made and has not reaped.
+pub fn of_process(proc: &Proc, pid: Pid, kind: NamespaceKind) -> Result<OwnedFd> {
+    let path = format!("{pid}/ns/{}", kind.proc_name());
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    // The last component is a link of the kernel, which openat2(2) would have to be told to follow.
+    let file = nix::fcntl::openat(proc.root(), path.as_str(), flags, nix::sys::stat::Mode::empty());
+    file.named(|| format!("openat(/proc/{path})"))
+}
+
 /// Whether an open namespace file is the calling process's own namespace of that type.
 pub fn is_own(file: impl AsFd, kind: NamespaceKind) -> Result<bool> {
     let path = format!("/proc/self/ns/{}", kind.proc_name());

@@ -277,9 +277,6 @@ fn seccomp(listed: &LinuxSeccomp, report: &mut Report) -> Option<seccomp::Progra
 /// Settings that this version of keg cannot apply: an error is better than a container without them.
 fn not_performed(plan: &Plan, report: &mut Report) {
     let what = "not supported by this version of keg";
-    for mount in plan.mounts.iter().filter(|mount| mount.idmap.is_some()) {
-        report.error(&mount.name, format!("id mappings of mounts are {what}"));
-    }
     let seccomp = plan.process.as_ref().and_then(|process| process.seccomp.as_ref());
     for (path, asked) in [
         ("linux.netDevices", !plan.net_devices.is_empty()),
