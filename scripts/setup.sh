@@ -18,7 +18,7 @@ if [ -n "$missing" ]; then
 fi
 
 if ! command -v cargo >/dev/null; then
-    echo "setup: cargo is missing: install Rust 1.85 or later, https://rustup.rs" >&2
+    echo "setup: cargo is missing: install Rust 1.91 or later, https://rustup.rs" >&2
     exit 1
 fi
 if ! cargo nextest --version >/dev/null 2>&1; then
