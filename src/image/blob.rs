@@ -109,6 +109,22 @@ pub struct Section {
     pub size: u64,
 }
 
+impl Section {
+    /// Reads all of it, which may be at most `limit` bytes.
+    pub fn read(&self, limit: u64) -> Result<Vec<u8>, Error> {
+        let size = usize::try_from(self.size).ok().filter(|_| self.size <= limit);
+        let mut bytes = vec![0; size.ok_or(Error::TooBig { size: self.size, limit })?];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match sys::file::read_at(&*self.file, &mut bytes[filled..], self.at + filled as u64)? {
+                0 => return Err(Error::Size { said: self.size, found: filled as u64 }),
+                count => filled += count,
+            }
+        }
+        Ok(bytes)
+    }
+}
+
 const BUFFER: usize = 256 << 10;
 
 /// Reads a blob from its beginning, hashing every byte that leaves the file.
@@ -149,20 +165,6 @@ impl Blob {
         Ok(())
     }
 
-    /// Reads all of it into memory and verifies it.
-    pub fn read_document(mut self) -> Result<Vec<u8>, Error> {
-        let mut bytes = Vec::new();
-        while self.read < self.section.size {
-            self.refill()?;
-            if self.end == 0 {
-                break;
-            }
-            bytes.extend_from_slice(&self.buffer[..self.end]);
-        }
-        self.verify()?;
-        Ok(bytes)
-    }
-
     /// Reads what is left and compares the digest. To be called after an error of the content
     /// too: a damaged blob is then named as what it is.
     pub fn verify(mut self) -> Result<(), Error> {
@@ -177,6 +179,11 @@ impl Blob {
         }
         same(&self.digest, self.hasher.finish())
     }
+}
+
+/// Compares the digest of a whole document.
+pub fn check(digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
+    same(digest, digest_of(digest.algorithm(), bytes))
 }
 
 fn same(digest: &Digest, found: Digest) -> Result<(), Error> {
@@ -217,7 +224,7 @@ pub fn embedded(descriptor: &Descriptor, limit: u64) -> Result<Option<Vec<u8>>, 
     if bytes.len() as u64 != descriptor.size {
         return Err(Error::Size { said: descriptor.size, found: bytes.len() as u64 });
     }
-    same(&digest, digest_of(digest.algorithm(), &bytes))?;
+    check(&digest, &bytes)?;
     Ok(Some(bytes))
 }
 

@@ -1,13 +1,16 @@
-//! An OCI image layout on disk (image-spec, image-layout.md): a directory. Everything in it is
-//! opened below one directory fd, without following a symlink.
+//! An OCI image layout on disk (image-spec, image-layout.md): a directory, or a tar file of one.
+//! In a directory everything is opened below one fd, without following a symlink.
 
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::SFlag;
 
+use super::archive::{self, Member};
 use super::blob::{self, Blob, Section};
 use super::document::{self, Descriptor, Index};
 use crate::sys::fd::{self, Resolve};
@@ -20,12 +23,26 @@ pub enum Error {
     /// It is not there, or may not be read.
     #[error(transparent)]
     Open(#[from] sys::Error),
+    /// It is a file, but no archive of a layout.
+    #[error(transparent)]
+    Archive(#[from] archive::Error),
+    /// It is neither.
+    #[error("neither a directory nor an archive")]
+    Neither,
     /// There is no `oci-layout` file.
     #[error("not an OCI image layout: no {0} in it")]
     NotALayout(&'static str),
     /// Its version is not 1.
     #[error("image layout version {0:?} is not supported")]
     Version(String),
+    /// One of its two documents cannot be read.
+    #[error("{file}")]
+    File {
+        /// Which.
+        file: &'static str,
+        /// Why.
+        source: blob::Error,
+    },
     /// One of its two documents is broken.
     #[error("{file}")]
     Document {
@@ -42,10 +59,56 @@ pub enum Error {
 /// An open layout.
 #[derive(Debug)]
 pub struct Layout {
-    root: OwnedFd,
+    place: Place,
     /// What `index.json` lists.
     pub index: Index,
     document_bytes: u64,
+}
+
+#[derive(Debug)]
+enum Place {
+    Directory(OwnedFd),
+    Archive { file: Rc<OwnedFd>, members: HashMap<Vec<u8>, Member> },
+}
+
+impl Place {
+    fn open(path: &Path) -> Result<Self, Error> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let opened = fd::open(fd::cwd(), path, Resolve::Host, flags, 0)?;
+        let stat = fd::stat(&opened)?;
+        match fd::file_type(&stat) {
+            SFlag::S_IFDIR => Ok(Self::Directory(opened)),
+            SFlag::S_IFREG => {
+                let length = u64::try_from(stat.st_size).unwrap_or_default();
+                let members = archive::members(&opened, length)?;
+                Ok(Self::Archive { file: Rc::new(opened), members })
+            }
+            _ => Err(Error::Neither),
+        }
+    }
+
+    /// Finds one file.
+    fn find(&self, path: &Path) -> Result<Section, blob::Error> {
+        match self {
+            Self::Archive { file, members } => {
+                let member = members.get(path.as_os_str().as_bytes()).ok_or(blob::Error::Missing)?;
+                Ok(Section { file: Rc::clone(file), at: member.at, size: member.size })
+            }
+            Self::Directory(root) => {
+                let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+                let file = match fd::open(root, path, Resolve::BeneathMounts, flags, 0) {
+                    Err(error) if error.errno == Errno::ENOENT => return Err(blob::Error::Missing),
+                    opened => opened?,
+                };
+                let stat = fd::stat(&file)?;
+                if fd::file_type(&stat) != SFlag::S_IFREG {
+                    return Err(blob::Error::NotRegular);
+                }
+                let size = u64::try_from(stat.st_size).unwrap_or_default();
+                Ok(Section { file: Rc::new(file), at: 0, size })
+            }
+        }
+    }
 }
 
 #[derive(serde::Deserialize)]
@@ -57,11 +120,12 @@ struct Marker {
 impl Layout {
     /// Opens a layout and reads its index. Documents beyond `document_bytes` are refused.
     pub fn open(path: &Path, document_bytes: u64) -> Result<Self, Error> {
-        let root = fd::open_dir(path)?;
-        let limit = usize::try_from(document_bytes).unwrap_or(usize::MAX);
-        let read = |file: &'static str| match fd::read_file(&root, Path::new(file), limit) {
-            Err(error) if error.errno == Errno::ENOENT => Err(Error::NotALayout(file)),
-            other => other.map_err(Error::Open),
+        let place = Place::open(path)?;
+        let read = |file: &'static str| match place.find(Path::new(file)) {
+            Err(blob::Error::Missing) => Err(Error::NotALayout(file)),
+            found => found
+                .and_then(|section| section.read(document_bytes))
+                .map_err(|source| Error::File { file, source }),
         };
         let broken = |file| move |source| Error::Document { file, source };
         let marker: Marker = document::from_json(&read("oci-layout")?).map_err(broken("oci-layout"))?;
@@ -69,28 +133,18 @@ impl Layout {
             return Err(Error::Version(marker.image_layout_version));
         }
         match document::parse(&read("index.json")?, "").map_err(broken("index.json"))? {
-            document::Document::Index(index) => Ok(Self { root, index, document_bytes }),
+            document::Document::Index(index) => Ok(Self { place, index, document_bytes }),
             document::Document::Manifest(_) => Err(Error::NoIndex),
         }
     }
 
     /// Finds a blob and compares its size with the descriptor's, without reading it.
     pub fn find(&self, descriptor: &Descriptor) -> Result<Section, blob::Error> {
-        let path = blob_path(&descriptor.digest()?);
-        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-        let file = match fd::open(&self.root, &path, Resolve::BeneathMounts, flags, 0) {
-            Err(error) if error.errno == Errno::ENOENT => return Err(blob::Error::Missing),
-            opened => opened?,
-        };
-        let stat = fd::stat(&file)?;
-        if fd::file_type(&stat) != SFlag::S_IFREG {
-            return Err(blob::Error::NotRegular);
+        let section = self.place.find(&blob_path(&descriptor.digest()?))?;
+        if section.size != descriptor.size {
+            return Err(blob::Error::Size { said: descriptor.size, found: section.size });
         }
-        let found = u64::try_from(stat.st_size).unwrap_or_default();
-        if found != descriptor.size {
-            return Err(blob::Error::Size { said: descriptor.size, found });
-        }
-        Ok(Section { file: Rc::new(file), at: 0, size: found })
+        Ok(section)
     }
 
     /// Begins to read a blob; [`Blob::verify`] ends it.
@@ -100,15 +154,12 @@ impl Layout {
 
     /// Reads and verifies a whole document, which the descriptor itself may carry.
     pub fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>, blob::Error> {
-        let limit = self.document_bytes;
-        if let Some(bytes) = blob::embedded(descriptor, limit)? {
+        if let Some(bytes) = blob::embedded(descriptor, self.document_bytes)? {
             return Ok(bytes);
         }
-        if descriptor.size > limit {
-            return Err(blob::Error::TooBig { size: descriptor.size, limit });
-        }
-        let blob = self.blob(descriptor)?;
-        blob.read_document()
+        let bytes = self.find(descriptor)?.read(self.document_bytes)?;
+        blob::check(&descriptor.digest()?, &bytes)?;
+        Ok(bytes)
     }
 }
 

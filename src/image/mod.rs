@@ -4,6 +4,7 @@
 //!
 //! Everything here comes from somebody else and is trusted in nothing: see docs/ARCHITECTURE.md.
 
+mod archive;
 mod artifact;
 mod base64;
 mod blob;

@@ -63,7 +63,7 @@ fn documents() {
     world.refuse(&layout, "image configuration");
     let mut layout = one(&[]);
     layout.index["annotations"] = json!({"x": "x".repeat(2_000)});
-    world.refuse(&layout, "file too large");
+    world.refuse(&layout, "index.json: the document has");
 }
 
 /// CVE-2026-95839: indexes that multiply, lead in circles, or never end.

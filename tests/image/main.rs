@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod archives;
 mod attributes;
 mod damage;
+mod generated;
 mod hostile;
 mod layout;
 mod limits;

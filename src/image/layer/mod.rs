@@ -5,10 +5,10 @@
 mod apply;
 mod entry;
 mod error;
-mod header;
+pub(super) mod header;
 mod metadata;
 mod path;
-mod pax;
+pub(super) mod pax;
 mod sparse;
 mod stream;
 mod tree;
