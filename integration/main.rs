@@ -13,6 +13,7 @@ mod exec;
 mod exit_codes;
 mod hooks;
 mod host_name;
+mod image;
 mod lifecycle;
 mod logs;
 mod mounts;

@@ -1,0 +1,44 @@
+//! What comes of unpacking: a report, and a bundle that runs as it stands.
+
+use std::fs;
+
+use harness::{Value, json, with_runtime};
+
+use super::{images, unpack, unpacks};
+
+#[test]
+fn an_unpacked_image_runs() {
+    with_runtime(|rt| {
+        if !unpacks(rt) {
+            return;
+        }
+        let bundle = rt.dir().join("image");
+        let report =
+            unpack(rt, &format!("{}:latest", images().join("small").display()), &bundle).ok().stdout();
+        for text in ["unpacked ", "/small:latest (linux/", "manifest sha256:", " layers, ", " entries in "] {
+            assert!(report.contains(text), "no {text:?} in {report}");
+        }
+        let path = bundle.join("config.json");
+        let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        config["process"]["args"] = json!(["/bin/sh", "-c", "cat /etc/os-release; id -u; exit 7"]);
+        config["linux"]["cgroupsPath"] = json!(format!("{}/c", rt.cgroup_prefix()));
+        fs::write(&path, config.to_string()).unwrap();
+        let run = rt.command(&["run", "--bundle", &bundle.display().to_string(), "c"]).run();
+        assert_eq!(run.code(), 7, "{}", run.describe());
+        assert!(run.stdout().contains("PRETTY_NAME=\"busybox from Debian 12\""), "{}", run.describe());
+    });
+}
+
+#[test]
+fn an_empty_directory_may_become_the_bundle() {
+    with_runtime(|rt| {
+        if !unpacks(rt) {
+            return;
+        }
+        let bundle = rt.dir().join("image");
+        fs::create_dir(&bundle).unwrap();
+        // One image needs no name.
+        unpack(rt, &images().join("small").display().to_string(), &bundle).ok();
+        assert!(bundle.join("rootfs/bin/busybox").is_file());
+    });
+}
