@@ -99,7 +99,6 @@ fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
     run_runtime_hooks(init)?;
     limits::set_umask(callers_umask);
     run_container_hooks(init)?;
-    limits::set_umask(0);
     // After the hooks, which may mount; before the root is entered, while the host's null device can be had.
     rootfs.mask().at(Step::Rootfs)?;
     rootfs.make_read_only().at(Step::Rootfs)?;

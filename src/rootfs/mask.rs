@@ -83,7 +83,6 @@ fn empty_directory(spent: &mut Spent) -> sys::Result<OwnedFd> {
     let context = FsContext::open("tmpfs")?;
     context.set("source", Some(b"tmpfs"))?;
     context.set("nr_inodes", Some(b"2"))?;
-    context.set("mode", Some(b"755"))?;
     let cover = context.mount(
         libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC,
     )?;

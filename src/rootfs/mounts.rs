@@ -39,7 +39,9 @@ pub(super) fn perform(work: &mut Rootfs<'_>, entry: &Mount, source: Option<Owned
                 return Ok(());
             }
             let tree = match source {
-                Some(tree) => tree,
+                // Mount tables are in the order in which mounts were made, and readers expect that of config.json. Before Linux 6.15 a tree
+                // that is in no namespace cannot be copied.
+                Some(tree) => mount::clone_tree(&tree, Path::new(""), *recursive, false).unwrap_or(tree),
                 None => mount::clone_tree(fd::cwd(), path, *recursive, !nofollow).doing(|| doing(entry))?,
             };
             bind(work, entry, tree).doing(|| doing(entry))
