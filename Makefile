@@ -2,7 +2,8 @@
 
 HOST_TRIPLE := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 JOBS ?= $(shell nproc)
-STATIC := RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(HOST_TRIPLE) -j $(JOBS)
+# Relative relocations are packed: a sixteenth of the binary otherwise, read and worked through at every start.
+STATIC := RUSTFLAGS='-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs' cargo build --locked --release --target $(HOST_TRIPLE) -j $(JOBS)
 RELEASE := target/$(HOST_TRIPLE)/release
 SIZE_LIMIT := 4194304
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
