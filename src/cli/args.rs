@@ -277,7 +277,7 @@ impl Typed for UnpackArgs {
 }
 
 /// Paths that are to mean the same wherever they are used later.
-fn absolute() -> impl TypedValueParser<Value = PathBuf> {
+pub(super) fn absolute() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(std::path::absolute)
 }
 

@@ -11,6 +11,7 @@ use super::args::{
 };
 use super::exec::ExecArgs;
 use super::flags::{self, Order, Words};
+use super::inspect::{CheckArgs, FeaturesArgs};
 use crate::image::UnpackOptions;
 use crate::ops::SPEC_VERSION;
 use crate::ops::options::{CreateOptions, DeleteOptions, ExecOptions, KillOptions, RunOptions, SpecOptions};
@@ -19,12 +20,16 @@ use crate::types::ContainerId;
 /// A command with all that was typed for it.
 #[derive(Debug, Clone)]
 pub enum Command {
+    /// `check`
+    Check(CheckArgs),
     /// `create`
     Create(CreateOptions),
     /// `delete`
     Delete(DeleteOptions),
     /// `exec`
     Exec(Box<ExecOptions>),
+    /// `features`
+    Features,
     /// `kill`
     Kill(KillOptions),
     /// `list`
@@ -41,10 +46,12 @@ pub enum Command {
     Unpack(UnpackOptions),
 }
 
-const COMMANDS: [Entry; 10] = [
+const COMMANDS: [Entry; 12] = [
+    Entry::new::<CheckArgs>("check", "say what is wrong with a bundle, without making a container"),
     Entry::new::<CreateArgs>("create", "make a container, whose program then waits for start"),
     Entry::new::<DeleteArgs>("delete", "remove what is left of a container"),
     Entry::new::<ExecArgs>("exec", "run a further program in a running container").flags_first(),
+    Entry::new::<FeaturesArgs>("features", "show what this runtime can do"),
     Entry::new::<KillArgs>("kill", "send a signal to a container").flags_first(),
     Entry::new::<ListArgs>("list", "list the containers"),
     Entry::new::<RunArgs>("run", "make a container, start it, and remove it when it has ended"),

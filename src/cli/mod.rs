@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod exec;
 mod flags;
+mod inspect;
 mod output;
 mod report;
 
@@ -92,9 +93,16 @@ fn place(globals: Globals) -> Place {
 
 fn perform(place: &Place, command: &Command) -> ops::Result<Exit> {
     match command {
+        Command::Check(args) => {
+            let found = ops::check::check(place, &args.bundle)?;
+            let text = if args.json { inspect::findings_as_json(&found) } else { inspect::findings(&found) };
+            output::write(&text)?;
+            return Ok(if inspect::are_harmless(&found) { Exit::Success } else { Exit::Failure });
+        }
         Command::Create(options) => ops::create::create(place, options)?,
         Command::Delete(options) => ops::delete::delete(place, options)?,
         Command::Exec(options) => return Ok(Exit::Program(ops::exec::exec(place, options)? as u8)),
+        Command::Features => output::write(&output::document(&ops::features::features())?)?,
         Command::Kill(options) => ops::kill::kill(place, options)?,
         Command::List(format) => output::write(&output::list(&ops::list::list(place)?, *format)?)?,
         Command::Run(options) => return Ok(Exit::Program(ops::run::run(place, options)? as u8)),

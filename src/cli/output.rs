@@ -26,6 +26,11 @@ pub fn state(state: &ContainerState) -> Result<String, Error> {
     Ok(serde_json::to_string_pretty(state)? + "\n")
 }
 
+/// What `features` prints.
+pub fn document(document: &serde_json::Value) -> Result<String, Error> {
+    Ok(serde_json::to_string_pretty(document)? + "\n")
+}
+
 /// What `list` prints.
 pub fn list(list: &[ContainerState], format: ListFormat) -> Result<String, Error> {
     Ok(match format {

@@ -132,12 +132,12 @@ pub(super) fn launch(place: &Place, options: &CreateOptions, waits: bool) -> Res
     Ok(launched)
 }
 
-fn named(error: std::io::Error) -> sys::Error {
+pub(super) fn named(error: std::io::Error) -> sys::Error {
     let errno = error.raw_os_error().map_or(sys::Errno::EIO, sys::Errno::from_raw);
     sys::Error { call: "realpath()".to_owned(), errno }
 }
 
-fn read_config(bundle: &Path) -> Result<Vec<u8>> {
+pub(super) fn read_config(bundle: &Path) -> Result<Vec<u8>> {
     let path = bundle.join("config.json");
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let json =

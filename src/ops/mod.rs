@@ -1,9 +1,11 @@
 //! The commands, one file each. A command takes the [`Place`] and its options, and returns what it
 //! found; nothing here parses or prints.
 
+pub mod check;
 pub mod create;
 pub mod delete;
 pub mod exec;
+pub mod features;
 mod guard;
 pub mod kill;
 mod launch;

@@ -1,0 +1,63 @@
+//! `check`: everything that is wrong with a bundle's config.json on this host, without making anything.
+
+use std::path::PathBuf;
+
+use super::launch::{Error, named, read_config};
+use super::{Place, Result, probe};
+use crate::plan::{self, Finding, MountKind, Options, Plan, Severity};
+use crate::spec;
+use crate::sys::fd::{self, Resolve};
+use crate::sys::namespace;
+use crate::sys::proc::Proc;
+use crate::types::ContainerId;
+
+/// The name that stands for the container's in what depends on it.
+const NAME: &str = "check";
+
+/// What `create` would find, and more: it stops at the first error, this does not.
+pub fn check(place: &Place, bundle: &PathBuf) -> Result<Vec<Finding>> {
+    let bundle =
+        std::fs::canonicalize(bundle).map_err(|error| Error::Bundle(bundle.clone(), named(error)))?;
+    let json = read_config(&bundle)?;
+    let loaded = match spec::load(&json) {
+        Ok(loaded) => loaded,
+        Err(spec::Error { path, problem, .. }) => return Ok(vec![error(path, problem)]),
+    };
+    let options = Options {
+        id: ContainerId::parse(NAME)?,
+        bundle,
+        no_pivot: false,
+        no_new_keyring: false,
+        preserve_fds: 0,
+        cgroup_manager: place.cgroup_manager,
+    };
+    let host = probe::host(&Proc::host()?)?;
+    let mut findings = plan::check(&loaded, &options, &host);
+    if let Ok(plan) = plan::build(&loaded, &options, &host) {
+        look(&plan, &mut findings);
+    }
+    Ok(findings)
+}
+
+fn error(path: impl Into<String>, what: impl Into<String>) -> Finding {
+    Finding { path: path.into(), severity: Severity::Error, what: what.into(), advice: None }
+}
+
+/// Whether what the plan takes from the host is there.
+fn look(plan: &Plan, findings: &mut Vec<Finding>) {
+    if let Err(problem) = fd::check_directory(&plan.rootfs) {
+        findings.push(error("root.path", problem.to_string()));
+    }
+    for join in &plan.namespaces.join {
+        if let Err(problem) = namespace::open(&join.path, join.kind) {
+            findings.push(error("linux.namespaces", format!("{} namespace: {problem}", join.kind)));
+        }
+    }
+    for mount in &plan.mounts {
+        let MountKind::Bind { source, .. } = &mount.kind else { continue };
+        let flags = nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_NOFOLLOW;
+        if let Err(problem) = fd::open(fd::cwd(), source, Resolve::Host, flags, 0) {
+            findings.push(error(format!("{}.source", mount.name), problem.to_string()));
+        }
+    }
+}

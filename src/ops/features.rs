@@ -1,0 +1,60 @@
+//! `features`: what keg can do, as the runtime specification's features document. Each list comes from the table that the code
+//! itself works with.
+
+use serde_json::{Value, json};
+
+use super::SPEC_VERSION;
+use crate::plan;
+use crate::seccomp::{ACTIONS, ARCHITECTURES, FLAGS, OPERATORS};
+use crate::sys::seccomp::flags_available;
+use crate::types::{Capability, NamespaceKind};
+
+/// The oldest version of the specification whose config.json is understood.
+const OLDEST_VERSION: &str = "1.0.0";
+
+const HOOKS: [&str; 6] =
+    ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+
+/// Annotations of config.json that change what a container may do.
+const UNSAFE_ANNOTATIONS: [&str; 1] = ["run.oci.keep_original_groups"];
+
+/// The document.
+pub fn features() -> Value {
+    json!({
+        "ociVersionMin": OLDEST_VERSION,
+        "ociVersionMax": SPEC_VERSION,
+        "hooks": HOOKS,
+        "mountOptions": plan::mount_options().collect::<Vec<_>>(),
+        "linux": {
+            "namespaces": sorted(NamespaceKind::ALL.map(NamespaceKind::spec_name)),
+            "capabilities": Capability::all().map(Capability::name).collect::<Vec<_>>(),
+            "cgroup": {"v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true},
+            "seccomp": seccomp(),
+            "apparmor": {"enabled": true},
+            "selinux": {"enabled": true},
+            "intelRdt": {"enabled": false},
+            "mountExtensions": {"idmap": {"enabled": true}},
+            "netDevices": {"enabled": false},
+        },
+        "potentiallyUnsafeConfigAnnotations": UNSAFE_ANNOTATIONS,
+    })
+}
+
+fn sorted<const N: usize>(mut names: [&str; N]) -> Vec<String> {
+    names.sort_unstable();
+    names.map(str::to_owned).to_vec()
+}
+
+fn seccomp() -> Value {
+    let supported = FLAGS.iter().filter(|(_, bits)| flags_available(*bits));
+    // Nobody would get the listener.
+    let performed = ACTIONS.iter().map(|(action, _)| json!(action)).filter(|name| name != "SCMP_ACT_NOTIFY");
+    json!({
+        "enabled": true,
+        "actions": performed.collect::<Vec<_>>(),
+        "operators": OPERATORS,
+        "archs": ARCHITECTURES,
+        "knownFlags": FLAGS.iter().map(|(flag, _)| flag).collect::<Vec<_>>(),
+        "supportedFlags": supported.map(|(flag, _)| flag).collect::<Vec<_>>(),
+    })
+}
