@@ -21,6 +21,7 @@ mod namespaces;
 mod paths;
 mod performance;
 mod process;
+mod reliability;
 mod security;
 mod stress;
 mod user_namespaces;

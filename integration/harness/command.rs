@@ -112,6 +112,11 @@ impl Running {
         read(&self.out)
     }
 
+    /// Whether it has ended; what became of it is for [`Running::wait`] to say.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid()), signal).unwrap();
     }

@@ -1,0 +1,106 @@
+//! Any system call fails once: the command says so in one line and leaves nothing, or it did not matter.
+
+use std::time::{Duration, Instant};
+
+use harness::{Bundle, Host, Runtime, with_runtime};
+
+use super::points::{Point, interrupt, of, sample};
+
+const ERRNOS: [&str; 8] = ["ENOSPC", "EMFILE", "ENOMEM", "EIO", "EACCES", "EPERM", "EAGAIN", "EINTR"];
+
+/// Memory that is refused ends a process without a word, the container's program as well as keg.
+const WORDLESS: [&str; 5] = ["mmap", "brk", "munmap", "mprotect", "mremap"];
+
+/// A failure is one line that says something; nothing is left of it but what was there before.
+#[track_caller]
+fn orderly(rt: &Runtime, before: &Host, point: &Point, words: &[&str], errno: &str, follow: bool) -> bool {
+    let start = Instant::now();
+    let done = interrupt(rt, words, point, &format!("error={errno}"), follow);
+    assert!(start.elapsed() < Duration::from_secs(12), "{point:?} {errno}: {:?}", start.elapsed());
+    let message = done.stderr();
+    assert!(!message.contains("panicked"), "{point:?} {errno}: {}", done.describe());
+    // A debug build has a loader, which has its own words.
+    let wordless = WORDLESS.contains(&point.name.as_str()) || message.contains("error while loading shared");
+    let failed = !done.status.success();
+    if failed && !wordless {
+        assert_eq!(done.status.code(), Some(1), "{point:?} {errno}: {}", done.describe());
+        assert!(message.trim().len() > 10, "{point:?} {errno}: no message");
+        assert_eq!(message.trim_end().lines().count(), 1, "{point:?} {errno}: {message}");
+    }
+    if failed && !wordless && words[0] == "create" {
+        assert!(!rt.root().join("c").exists(), "{point:?} {errno}: the name is taken: {}", done.describe());
+        let now = Host::look(rt);
+        assert_eq!(now.cgroups, before.cgroups, "{point:?} {errno}: {}", done.describe());
+    }
+    failed
+}
+
+fn sweep(rt: &Runtime, words: &[&str], count: usize, follow: bool, prepare: impl Fn()) {
+    let before = Host::look(rt);
+    prepare();
+    let mut all = of(rt, words, follow);
+    rt.delete_force("c");
+    // The program would be hit too: the first process of a pid namespace, which does not die of what strace tells it of.
+    all.retain(|point| !follow || !WORDLESS.contains(&point.name.as_str()));
+    let mut failed = 0;
+    for (number, point) in sample(all, count).into_iter().enumerate() {
+        prepare();
+        let errno = ERRNOS[number % ERRNOS.len()];
+        failed += usize::from(orderly(rt, &before, &point, words, errno, follow));
+        let done = rt.command(&["delete", "--force", "c"]).run();
+        assert!(done.status.success(), "{point:?} {errno}: {}", done.describe());
+        before.assert_same(rt);
+    }
+    assert!(failed > 0, "no failure made a difference");
+}
+
+fn sleeping(rt: &Runtime) -> Bundle {
+    let bundle = rt.bundle();
+    bundle.args(&["/bin/sleep", "1000"]);
+    bundle
+}
+
+#[test]
+fn a_call_of_create_fails() {
+    with_runtime(|rt| {
+        if rt.only_keg("others leave things behind") {
+            let bundle = rt.bundle();
+            sweep(rt, &["create", "--bundle", &bundle.arg(), "c"], 60, false, || {});
+        }
+    });
+}
+
+#[test]
+fn a_call_of_any_process_of_a_run_fails() {
+    with_runtime(|rt| {
+        if rt.only_keg("others leave things behind") {
+            let bundle = rt.bundle();
+            sweep(rt, &["run", "--bundle", &bundle.arg(), "c"], 80, true, || {});
+        }
+    });
+}
+
+#[test]
+fn a_call_of_start_fails() {
+    with_runtime(|rt| {
+        if rt.only_keg("others leave things behind") {
+            let bundle = sleeping(rt);
+            sweep(rt, &["start", "c"], 14, false, || {
+                rt.create(&bundle, "c").ok();
+            });
+        }
+    });
+}
+
+#[test]
+fn a_call_of_delete_fails() {
+    with_runtime(|rt| {
+        if rt.only_keg("others leave things behind") {
+            let bundle = sleeping(rt);
+            sweep(rt, &["delete", "--force", "c"], 16, false, || {
+                rt.create(&bundle, "c").ok();
+                rt.start("c").ok();
+            });
+        }
+    });
+}
