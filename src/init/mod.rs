@@ -18,7 +18,7 @@ use crate::plan::Plan;
 use crate::rootfs::{Rootfs, Sources};
 use crate::sys::cgroup::Tasks;
 use crate::sys::proc::Proc;
-use crate::sys::{Errno, credentials, keyring, limits, namespace, process, signals, socket};
+use crate::sys::{Errno, credentials, keyring, limits, memory, namespace, process, signals, socket};
 use crate::types::{ContainerId, Gid, NamespaceKind, NamespaceSet, Pid, Signal, Uid};
 use crate::{lsm, network};
 
@@ -105,6 +105,9 @@ fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
     let root = rootfs.enter().at(Step::Rootfs)?;
     names(plan).at(Step::Names)?;
     write_proc(plan)?;
+    if let Some(policy) = &plan.memory_policy {
+        memory::set_policy(policy.mode, &policy.nodes.0).at(Step::Memory)?;
+    }
     let Some(wanted) = &plan.process else {
         limits::set_umask(0o022);
         drop(root);
@@ -204,6 +207,10 @@ fn map_ids(init: &Init<'_>) -> Result<(), Error> {
 
 fn ask(link: &InitEnd, question: &FromInit) -> Result<(), Error> {
     link.send(question).at(Step::Link)?;
+    proceed(link)
+}
+
+fn proceed(link: &InitEnd) -> Result<(), Error> {
     match link.receive().at(Step::Link)? {
         ToInit::Proceed => Ok(()),
         ToInit::Wait | ToInit::Start => Err(Error::garbled()),

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use super::error::{At, Error, Step};
-use super::{ask, privileges, program};
+use super::{ask, privileges, proceed, program};
 use crate::link::{FromInit, InitEnd};
 use crate::plan::Process;
 use crate::rootfs::RootFd;
@@ -58,8 +58,11 @@ pub(super) fn settle(
     close_others(&mut kept)?;
     if filter_first {
         privileges::raise().at(Step::Seccomp)?;
-        load_seccomp(wanted).at(Step::Seccomp)?;
+        load_seccomp(wanted, kept.link)?;
         privileges::finish(wanted)?;
+    } else if listens(wanted) {
+        // Later than this, keg may not be there to hand its listener on.
+        load_seccomp(wanted, kept.link)?;
     }
     tell_ready(&kept)?;
     Ok(program)
@@ -92,8 +95,8 @@ pub(super) fn execute(
 ) -> Result<Infallible, Error> {
     // Said before the filter is there, which need not allow more than execve(2). A failure after it is still told where it can be.
     link.send(&FromInit::Executing).at(Step::Link)?;
-    if wanted.no_new_privileges {
-        load_seccomp(wanted).at(Step::Seccomp)?;
+    if wanted.no_new_privileges && !listens(wanted) {
+        load_seccomp(wanted, link)?;
     }
     Err(program.execute())
 }
@@ -138,9 +141,23 @@ fn apply_schedule(wanted: &Process) -> crate::sys::Result<()> {
     Ok(())
 }
 
-fn load_seccomp(wanted: &Process) -> crate::sys::Result<()> {
-    match &wanted.seccomp {
-        Some(program) => seccomp::load(&program.instructions, program.load_flags()).map(drop),
-        None => Ok(()),
+/// Whether somebody else decides on some calls of the program.
+fn listens(wanted: &Process) -> bool {
+    wanted.seccomp.as_ref().is_some_and(|program| program.notifies.is_some())
+}
+
+/// With a listener, keg hands it to who decides before anything else is done: the next call may be up to them.
+fn load_seccomp(wanted: &Process, link: &InitEnd) -> Result<(), Error> {
+    let Some(program) = &wanted.seccomp else { return Ok(()) };
+    if program.notifies.is_some() {
+        let number = descriptors::lowest_free(link).at(Step::Seccomp)?;
+        link.send(&FromInit::Listen(number)).at(Step::Link)?;
     }
+    let listener = seccomp::load(&program.instructions, program.load_flags()).at(Step::Seccomp)?;
+    if listener.is_some() {
+        proceed(link)?;
+    }
+    // A copy in here would keep calls waiting for an answer when who decides is gone.
+    drop(listener);
+    Ok(())
 }

@@ -10,6 +10,8 @@
 //!     │ ◀── Terminal + fd ───────────────── │   the terminal's master side
 //!     │ ◀── Limit ───────────────────────── │   set the resource limits, while init is still root
 //!     │ ─── Proceed ──────────────────────▶ │
+//!     │ ◀── Listen {number} ─────────────── │   the filter comes next: take its listener, by its number
+//!     │ ─── Proceed ──────────────────────▶ │
 //!     │ ◀── Ready ───────────────────────── │   all is set up; nothing of the host is held any more
 //!     │ ─── Wait, or Start ───────────────▶ │   the record is written: wait for `start`, or go on at once
 //!     │ ◀── Executing ───────────────────── │   then the socket closes by itself: close-on-exec
@@ -41,6 +43,8 @@ pub enum FromInit {
     Terminal(OwnedFd),
     /// Set the resource limits of the container's program.
     Limit,
+    /// The number that the listener of the seccomp filter will have: said before there is a filter, which may forbid saying it.
+    Listen(i32),
     /// Everything is set up.
     Ready,
     /// The next thing is execve(2).
@@ -138,6 +142,10 @@ impl KegEnd {
                 let pid = rest.try_into().map_err(|_| Error::Garbled)?;
                 FromInit::Spawned(i32::from_ne_bytes(pid), fd)
             }
+            (b'N', None) => {
+                let number = rest.try_into().map_err(|_| Error::Garbled)?;
+                FromInit::Listen(i32::from_ne_bytes(number))
+            }
             (b'T', Some(fd)) => FromInit::Terminal(fd),
             (b'M', None) => FromInit::MapIds,
             (b'H', None) => FromInit::RunHooks,
@@ -189,6 +197,9 @@ impl InitEnd {
                 socket::send(&self.0, &bytes, &[fd.as_fd()])?;
             }
             FromInit::Terminal(fd) => socket::send(&self.0, b"T", &[fd.as_fd()])?,
+            FromInit::Listen(number) => {
+                socket::send(&self.0, &[&b"N"[..], &number.to_ne_bytes()].concat(), &[])?;
+            }
             FromInit::MapIds => simple(b'M')?,
             FromInit::RunHooks => simple(b'H')?,
             FromInit::Limit => simple(b'L')?,

@@ -8,8 +8,9 @@ use nix::fcntl::OFlag;
 use super::options::ExecOptions;
 use super::process::{ChildGuard, sort_descriptors, write_pid_file};
 use super::start::await_program;
-use super::{Place, Result};
+use super::{Place, Result, hook_state, listener};
 use crate::cgroup;
+use crate::hooks;
 use crate::init::{self, Join};
 use crate::link::{self, FromInit, KegEnd, ToInit};
 use crate::plan::cgroup::HostCgroups;
@@ -138,7 +139,7 @@ fn launch(
     proc: &Proc,
 ) -> Result<(ChildGuard, Option<Forwarder>)> {
     let (mut child, link) = spawn(target, options, wanted, proc)?;
-    serve(&mut child, &link, wanted, proc)?;
+    serve(&mut child, &link, (wanted, target), proc)?;
     // Until here a signal ends keg, and with it the process.
     let signals = if options.detach { None } else { Some(Forwarder::new()?) };
     link.send(ToInit::Start)?;
@@ -190,7 +191,12 @@ fn spawn(
 }
 
 /// The conversation until the process is ready.
-fn serve(child: &mut ChildGuard, link: &KegEnd, wanted: &Process, proc: &Proc) -> Result<()> {
+fn serve(
+    child: &mut ChildGuard,
+    link: &KegEnd,
+    (wanted, target): (&Process, &Target),
+    proc: &Proc,
+) -> Result<()> {
     loop {
         let message = match link.receive() {
             Err(link::Error::Closed) => return Err(died(child.end()).into()),
@@ -200,6 +206,14 @@ fn serve(child: &mut ChildGuard, link: &KegEnd, wanted: &Process, proc: &Proc) -
             FromInit::Spawned(pid, pidfd) => child.succeed(pid, pidfd)?,
             FromInit::Limit => {
                 child.limit(Some(wanted))?;
+                link.send(ToInit::Proceed)?;
+            }
+            FromInit::Listen(number) => {
+                let seccomp = wanted.seccomp.as_ref();
+                if let Some(listener) = seccomp.and_then(|program| program.notifies.as_ref()) {
+                    let state = hook_state(&target.record, hooks::Status::Running, Some(target.pid))?;
+                    listener::hand_on((&*child, link, number), listener, &state)?;
+                }
                 link.send(ToInit::Proceed)?;
             }
             FromInit::Ready => {

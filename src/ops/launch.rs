@@ -9,7 +9,7 @@ use nix::fcntl::OFlag;
 use super::guard::AttachedRootfs;
 use super::options::CreateOptions;
 use super::process::{ChildGuard, write_pid_file};
-use super::{Place, Result, hook_state, mapped_ids, probe};
+use super::{Place, Result, hook_state, listener, mapped_ids, probe};
 use crate::hooks::Status;
 use crate::hooks::{self, Place as HookPlace};
 use crate::init::{self, Init};
@@ -281,6 +281,10 @@ fn serve(launched: &mut Launched, bundle: &Path) -> Result<()> {
                 launched.limit()?;
                 launched.link.send(ToInit::Proceed)?;
             }
+            FromInit::Listen(number) => {
+                hand_on(launched, number)?;
+                launched.link.send(ToInit::Proceed)?;
+            }
             FromInit::Ready => {
                 launched.adjust(&mut adjusted)?;
                 return launched.limit();
@@ -300,6 +304,14 @@ fn died(launched: &mut Launched) -> Error {
         Some(Ended::Exited(status)) => Error::Died(format!("exit status {status}")),
         None => Error::Died("it is not a child of this process any more".to_owned()),
     }
+}
+
+/// Init is about to load a filter with a listener.
+fn hand_on(launched: &Launched, number: i32) -> Result<()> {
+    let seccomp = launched.plan.process.as_ref().and_then(|process| process.seccomp.as_ref());
+    let Some(listener) = seccomp.and_then(|program| program.notifies.as_ref()) else { return Ok(()) };
+    let state = hook_state(&launched.record, Status::Creating, Some(launched.init.pid()))?;
+    listener::hand_on((&launched.init, &launched.link, number), listener, &state)
 }
 
 fn run_hooks(launched: &Launched, bundle: &Path) -> Result<()> {

@@ -10,6 +10,7 @@ mod guard;
 pub mod kill;
 mod launch;
 pub mod list;
+mod listener;
 mod mapped_ids;
 pub mod options;
 mod pid_file;

@@ -38,6 +38,23 @@ pub fn close_copy(fd: impl AsFd) {
     unsafe { libc::close(fd.as_fd().as_raw_fd()) };
 }
 
+/// The number that the next descriptor of this process will have. `any` is one that is open.
+pub fn lowest_free(any: impl AsFd) -> Result<RawFd> {
+    let copy = nix::fcntl::fcntl(&any, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(0));
+    let number = copy.named(|| "fcntl(F_DUPFD_CLOEXEC)".to_owned())?;
+    nix::unistd::close(number).named(|| format!("close({number})"))?;
+    Ok(number)
+}
+
+/// pidfd_getfd(2), Linux 5.6: a copy of another process's descriptor. EBADF: it has none of that number.
+pub fn take(pidfd: impl AsFd, number: RawFd) -> Result<OwnedFd> {
+    // SAFETY: takes only integers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_fd().as_raw_fd(), number, 0) };
+    let fd = Errno::result(fd).named(|| format!("pidfd_getfd({number})"))?;
+    // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
 /// fchown(2) of descriptor 0, 1 or 2, unless it has that owner already or is the null device (1:3).
 pub fn give_standard(number: RawFd, owner: Uid) -> Result<()> {
     // SAFETY: used only for the two calls below; an fd that is not open makes them fail with EBADF.

@@ -277,11 +277,6 @@ fn machine() {
         ),
         (
             "/linux/memoryPolicy",
-            json!({"mode": "MPOL_LOCAL"}),
-            "linux.memoryPolicy: not supported by this version of keg",
-        ),
-        (
-            "/linux/memoryPolicy",
             json!({"mode": "MPOL_BIND"}),
             "linux.memoryPolicy.nodes: invalid memory policy node: this mode needs some",
         ),

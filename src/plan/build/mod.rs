@@ -277,13 +277,9 @@ fn seccomp(listed: &LinuxSeccomp, report: &mut Report) -> Option<seccomp::Progra
 /// Settings that this version of keg cannot apply: an error is better than a container without them.
 fn not_performed(plan: &Plan, report: &mut Report) {
     let what = "not supported by this version of keg";
-    let seccomp = plan.process.as_ref().and_then(|process| process.seccomp.as_ref());
-    for (path, asked) in [
-        ("linux.netDevices", !plan.net_devices.is_empty()),
-        ("linux.memoryPolicy", plan.memory_policy.is_some()),
-        ("linux.intelRdt", plan.intel_rdt.is_some()),
-        ("linux.seccomp.listenerPath", seccomp.is_some_and(|program| program.notifies.is_some())),
-    ] {
+    for (path, asked) in
+        [("linux.netDevices", !plan.net_devices.is_empty()), ("linux.intelRdt", plan.intel_rdt.is_some())]
+    {
         if asked {
             report.error(path, what);
         }
