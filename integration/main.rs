@@ -7,6 +7,7 @@ mod cgroup_lifetime;
 mod cgroup_limits;
 mod cgroups;
 mod command_line;
+mod console;
 mod descriptors;
 mod devices;
 mod exec;

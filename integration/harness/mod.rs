@@ -11,6 +11,7 @@ pub mod host;
 pub mod inside;
 pub mod peers;
 pub mod runtime;
+pub mod terminal;
 
 pub use bundle::Bundle;
 pub use command::{Command, Finished, Running};

@@ -15,7 +15,7 @@ use nix::fcntl::OFlag;
 
 use super::error::{At, Error, Step};
 use super::settle::{self, Kept};
-use super::{new_keyring, program};
+use super::{new_keyring, program, terminal};
 use crate::link::{FromInit, InitEnd, ToInit};
 use crate::lsm;
 use crate::plan::Process;
@@ -166,6 +166,7 @@ fn set_up(wanted: &Process, link: &mut InitEnd, preserve_fds: u32) -> Result<pro
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
     let root = fd::open(fd::cwd(), Path::new("/"), Resolve::Host, flags, 0).at(Step::Rootfs)?;
     let root = RootFd::new(root);
+    terminal::take(wanted, &root, false, link)?;
     settle::settle(wanted, root, program::enter_existing_cwd, Kept { link, listener: None, preserve_fds })
 }
 

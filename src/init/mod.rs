@@ -7,6 +7,7 @@ mod privileges;
 mod program;
 mod settle;
 mod stage;
+mod terminal;
 
 use std::convert::Infallible;
 use std::os::fd::OwnedFd;
@@ -101,6 +102,10 @@ fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
     run_container_hooks(init)?;
     // After the hooks, which may mount; before the root is entered, while the host's null device can be had.
     rootfs.mask().at(Step::Rootfs)?;
+    // Its file is made before the root is read-only. What it covers was put there by nobody that runs later (CVE-2025-52565).
+    if let Some(wanted) = &plan.process {
+        terminal::take(wanted, rootfs.root(), true, &init.link)?;
+    }
     rootfs.make_read_only().at(Step::Rootfs)?;
     let root = rootfs.enter().at(Step::Rootfs)?;
     names(plan).at(Step::Names)?;

@@ -101,8 +101,8 @@ pub(super) fn execute(
     Err(program.execute())
 }
 
-/// Standard input, output and error that keg was given belong to the user, who else could not open /dev/stdout; never the null device,
-/// which is everybody's (CVE-2026-88265). Where the file system does not let it be changed it stays as it is.
+/// A terminal or pipe that the program has for standard input, output or error belongs to its user, who else could not open
+/// /dev/stdout; what is everybody's stays so (CVE-2026-88265). Where the file system does not let it be changed it stays as it is.
 fn own_stdio(wanted: &Process) -> crate::sys::Result<()> {
     if wanted.uid == Uid(0) {
         return Ok(());

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::OFlag;
 
 use super::options::ExecOptions;
+use super::outlet::{Outlet, PidfdSocket};
 use super::process::{ChildGuard, sort_descriptors, write_pid_file};
 use super::start::await_program;
 use super::{Place, Result, hook_state, listener};
@@ -31,8 +32,6 @@ enum Error {
     Document(PathBuf, #[source] sys::Error),
     #[error("{}{problem}", place(path))]
     Process { path: String, problem: String },
-    #[error("terminals are not supported by this version of keg")]
-    Terminal,
     #[error("{0}")]
     Init(String),
     #[error("the process ended before it was ready: {0}")]
@@ -59,10 +58,8 @@ pub fn exec(place: &Place, options: &ExecOptions) -> Result<i32> {
     let store = Store::open(&place.root)?;
     let target = find(&store, options, &proc)?;
     let wanted = decide(place, &store, options)?;
-    if wanted.terminal {
-        return Err(Error::Terminal.into());
-    }
-    match launch(&target, options, &wanted, &proc) {
+    let mut outlet = Outlet::find(wanted.terminal, options.detach, options.console_socket.as_deref())?;
+    match launch(&target, options, &wanted, &mut outlet, &proc) {
         // All else fails too when the container ends meanwhile.
         Err(_) if has_ended(&target.init) => Err(Refused::Exec(Status::Stopped).into()),
         Err(error) => Err(error),
@@ -70,10 +67,7 @@ pub fn exec(place: &Place, options: &ExecOptions) -> Result<i32> {
             drop(child);
             Ok(0)
         }
-        Ok((child, Some(signals))) => {
-            signals.forward_until_ended(child.pid(), child.pidfd())?;
-            Ok(process::wait(child.pidfd())?.status())
-        }
+        Ok((child, Some(signals))) => outlet.attend(&signals, &child),
     }
 }
 
@@ -136,12 +130,16 @@ fn launch(
     target: &Target,
     options: &ExecOptions,
     wanted: &Process,
+    outlet: &mut Outlet,
     proc: &Proc,
 ) -> Result<(ChildGuard, Option<Forwarder>)> {
+    let pidfd_socket = PidfdSocket::connect(options.pidfd_socket.as_deref())?;
     let (mut child, link) = spawn(target, options, wanted, proc)?;
-    serve(&mut child, &link, (wanted, target), proc)?;
+    serve(&mut child, &link, (wanted, target), outlet, proc)?;
+    pidfd_socket.send(child.pidfd())?;
     // Until here a signal ends keg, and with it the process.
     let signals = if options.detach { None } else { Some(Forwarder::new()?) };
+    outlet.open()?;
     link.send(ToInit::Start)?;
     await_program(&link)?;
     if let Some(path) = &options.pid_file {
@@ -195,6 +193,7 @@ fn serve(
     child: &mut ChildGuard,
     link: &KegEnd,
     (wanted, target): (&Process, &Target),
+    outlet: &mut Outlet,
     proc: &Proc,
 ) -> Result<()> {
     loop {
@@ -204,6 +203,7 @@ fn serve(
         };
         match message {
             FromInit::Spawned(pid, pidfd) => child.succeed(pid, pidfd)?,
+            FromInit::Terminal(master) => outlet.take(master)?,
             FromInit::Limit => {
                 child.limit(Some(wanted))?;
                 link.send(ToInit::Proceed)?;

@@ -8,6 +8,7 @@ use nix::fcntl::OFlag;
 
 use super::guard::AttachedRootfs;
 use super::options::CreateOptions;
+use super::outlet::{Outlet, PidfdSocket};
 use super::process::{ChildGuard, write_pid_file};
 use super::{Place, Result, hook_state, listener, mapped_ids, probe};
 use crate::hooks::Status;
@@ -61,6 +62,19 @@ pub(super) struct Launched {
     pub(super) record: Record,
     reservation: Reservation,
     pub(super) plan: Plan,
+    pub(super) outlet: Outlet,
+    pidfd_socket: PidfdSocket,
+}
+
+/// What happens once init is set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// It waits for `start` on a socket.
+    Wait,
+    /// Its program runs, and keg leaves.
+    Detach,
+    /// Its program runs, and keg stays.
+    Attend,
 }
 
 impl Launched {
@@ -93,6 +107,7 @@ impl Launched {
     ) -> Result<(ChildGuard, KegEnd, Record, Locked)> {
         self.record.stage = stage;
         self.reservation.write(&self.record)?;
+        self.pidfd_socket.send(self.init.pidfd())?;
         if let Some(path) = pid_file {
             write_pid_file(path, self.init.pid())?;
         }
@@ -107,8 +122,8 @@ impl Launched {
     }
 }
 
-/// Reads, plans, reserves, makes. `waits`: init is to wait for `start` on a socket.
-pub(super) fn launch(place: &Place, options: &CreateOptions, waits: bool) -> Result<Launched> {
+/// Reads, plans, reserves, makes.
+pub(super) fn launch(place: &Place, options: &CreateOptions, then: Then) -> Result<Launched> {
     let proc = Proc::host()?;
     let bundle = std::fs::canonicalize(&options.bundle)
         .map_err(|error| Error::Bundle(options.bundle.clone(), named(error)))?;
@@ -116,6 +131,9 @@ pub(super) fn launch(place: &Place, options: &CreateOptions, waits: bool) -> Res
     let loaded = spec::load(&json)?;
     let plan = decide(place, options, &bundle, &loaded, &proc)?;
     check_rootfs(&plan)?;
+    let terminal = plan.process.as_ref().is_some_and(|process| process.terminal);
+    let outlet = Outlet::find(terminal, then != Then::Attend, options.console_socket.as_deref())?;
+    let pidfd_socket = PidfdSocket::connect(options.pidfd_socket.as_deref())?;
 
     let reservation = Store::open(&place.root)?.reserve(&options.id)?;
     let mut record = record(&plan, options, &bundle, &loaded, &proc)?;
@@ -124,10 +142,12 @@ pub(super) fn launch(place: &Place, options: &CreateOptions, waits: bool) -> Res
     reservation.save_config(&json)?;
     let mut cgroups = cgroup::create(&plan.cgroup)?;
     record.cgroup = Some(cgroups.record().clone());
-    let listener = if waits { Some(socket::listen(reservation.dir(), START_SOCKET)?) } else { None };
+    let listener =
+        if then == Then::Wait { Some(socket::listen(reservation.dir(), START_SOCKET)?) } else { None };
     let rootfs = record.covered_mount.map(|covered| AttachedRootfs(Some((plan.rootfs.clone(), covered))));
     let (init, link) = spawn(&plan, options, &bundle, cgroups.take_placement(), listener)?;
-    let mut launched = Launched { init, proc, link, cgroups, rootfs, record, reservation, plan };
+    let mut launched =
+        Launched { init, proc, link, cgroups, rootfs, record, reservation, plan, outlet, pidfd_socket };
     serve(&mut launched, &bundle)?;
     Ok(launched)
 }
@@ -290,7 +310,8 @@ fn serve(launched: &mut Launched, bundle: &Path) -> Result<()> {
                 return launched.limit();
             }
             FromInit::Failed(text) => return Err(Error::Init(text).into()),
-            FromInit::Terminal(_) | FromInit::Executing => return Err(link::Error::Garbled.into()),
+            FromInit::Terminal(master) => launched.outlet.take(master)?,
+            FromInit::Executing => return Err(link::Error::Garbled.into()),
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod list;
 mod listener;
 mod mapped_ids;
 pub mod options;
+mod outlet;
 mod pid_file;
 mod probe;
 mod process;

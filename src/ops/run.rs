@@ -1,9 +1,9 @@
 //! `run`: create and start in one, without a pause between them; in the foreground until the program ends.
 
 use super::delete;
-use super::launch::launch;
+use super::launch::{Then, launch};
 use super::options::RunOptions;
-use super::process::{ChildGuard, sort_descriptors};
+use super::process::sort_descriptors;
 use super::start::{await_program, poststart};
 use super::{Place, Result};
 use crate::link::ToInit;
@@ -19,9 +19,12 @@ pub fn run(place: &Place, options: &RunOptions) -> Result<i32> {
     }
     // Before init exists: no signal may fall between.
     let signals = if options.detach { None } else { Some(Forwarder::new()?) };
-    let launched = launch(place, &options.create, false)?;
+    let then = if options.detach { Then::Detach } else { Then::Attend };
+    let mut launched = launch(place, &options.create, then)?;
+    let mut outlet = std::mem::take(&mut launched.outlet);
     let init = launched.reference()?;
     let pid_file = options.create.pid_file.as_deref();
+    outlet.open()?;
     let (child, link, record, container) = launched.keep(Stage::Running { init }, pid_file, ToInit::Start)?;
     let container = container.release()?;
     let started = await_program(&link).and_then(|()| poststart(&record, init));
@@ -29,21 +32,16 @@ pub fn run(place: &Place, options: &RunOptions) -> Result<i32> {
         return Ok(0);
     }
     // Where the program did not start its init has ended, or was told to.
-    let status = started.and_then(|()| wait(signals, &child));
+    let status = started.and_then(|()| match signals {
+        Some(signals) => outlet.attend(&signals, &child),
+        None => Ok(0),
+    });
     if status.is_err() || !options.keep {
         remove(container, &record)?;
     }
     // The process ends now; so do these, all at once.
     std::mem::forget((child, link));
     status
-}
-
-/// Passes signals on until init ends.
-fn wait(signals: Option<Forwarder>, child: &ChildGuard) -> Result<i32> {
-    if let Some(signals) = signals {
-        signals.forward_until_ended(child.pid(), child.pidfd())?;
-    }
-    Ok(process::wait(child.pidfd())?.status())
 }
 
 /// Somebody else may have deleted it meanwhile.

@@ -7,6 +7,7 @@ use nix::sys::stat::SFlag;
 
 use super::error::{Named, Result};
 use super::fd::{file_type, stat};
+use super::tty;
 use crate::types::Uid;
 
 /// Moves these descriptors to the numbers from `first` on, in their order and close-on-exec, and closes all above (dup3(2),
@@ -55,13 +56,18 @@ pub fn take(pidfd: impl AsFd, number: RawFd) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
-/// fchown(2) of descriptor 0, 1 or 2, unless it has that owner already or is the null device (1:3).
+/// fchown(2) of descriptor 0, 1 or 2 if it is a pipe or a terminal, which are there for this program alone. Files of the host, the
+/// null device and `/dev/tty` (5:0), which are everybody's, stay as they are.
 pub fn give_standard(number: RawFd, owner: Uid) -> Result<()> {
     // SAFETY: used only for the two calls below; an fd that is not open makes them fail with EBADF.
     let file = unsafe { BorrowedFd::borrow_raw(number) };
     let found = stat(file)?;
-    let null = nix::sys::stat::makedev(1, 3);
-    if found.st_uid == owner.0 || (file_type(&found) == SFlag::S_IFCHR && found.st_rdev == null) {
+    let own = match file_type(&found) {
+        SFlag::S_IFIFO => true,
+        SFlag::S_IFCHR => nix::sys::stat::major(found.st_rdev) != 5 && tty::is_terminal(file),
+        _ => false,
+    };
+    if found.st_uid == owner.0 || !own {
         return Ok(());
     }
     nix::unistd::fchown(file, Some(owner.0.into()), None).named(|| format!("fchown({number}, {})", owner.0))

@@ -16,6 +16,7 @@ pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;
+pub mod poll;
 pub mod proc;
 pub mod process;
 pub mod schedule;
@@ -24,6 +25,7 @@ pub mod seccomp;
 pub mod signals;
 pub mod socket;
 pub mod times;
+pub mod tty;
 pub mod xattr;
 
 pub use error::{Error, Result};

@@ -1,6 +1,6 @@
 //! Signals as things to read: a foreground command passes on what it gets.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal as NixSignal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -32,27 +32,44 @@ impl Forwarder {
         Ok(Self { signals, before })
     }
 
-    /// Passes signals on to the child `pid` (and `pidfd`) until it has ended. SIGCHLD reaps orphans that came to us; SIGURG is nobody's.
+    /// Passes signals on to the child `pid` (and `pidfd`) until it has ended.
     pub fn forward_until_ended(&self, pid: Pid, pidfd: impl AsFd) -> Result<()> {
         loop {
             let ready = wait_readable(&[pidfd.as_fd(), self.signals.as_fd()], -1)?;
             if ready[0] {
                 return Ok(());
             }
-            while let Some(info) = self.signals.read_signal().named(|| "read(signalfd)".to_owned())? {
-                let Some(signal) = Signal::from_number(info.ssi_signo as i32) else { continue };
-                if signal == Signal::CHLD {
-                    process::reap_others(pid);
-                }
-                if signal == Signal::CHLD || signal == Signal::URG {
-                    continue;
-                }
-                match process::signal(&pidfd, signal) {
-                    Err(error) if error.errno != nix::errno::Errno::ESRCH => return Err(error),
-                    _ => {}
-                }
+            while let Some(signal) = self.next(pid)? {
+                deliver(&pidfd, signal)?;
             }
         }
+    }
+
+    /// The next signal for the child `pid`, if one has come. SIGCHLD reaps orphans that came to us; SIGURG is nobody's.
+    pub fn next(&self, pid: Pid) -> Result<Option<Signal>> {
+        while let Some(info) = self.signals.read_signal().named(|| "read(signalfd)".to_owned())? {
+            match Signal::from_number(info.ssi_signo as i32) {
+                Some(Signal::CHLD) => process::reap_others(pid),
+                Some(Signal::URG) | None => {}
+                Some(signal) => return Ok(Some(signal)),
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl AsFd for Forwarder {
+    /// Readable when there is a signal.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.signals.as_fd()
+    }
+}
+
+/// Sends a signal to a process that may have ended.
+pub fn deliver(pidfd: impl AsFd, signal: Signal) -> Result<()> {
+    match process::signal(pidfd, signal) {
+        Err(error) if error.errno != nix::errno::Errno::ESRCH => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -56,6 +56,8 @@ impl Signal {
     pub const KILL: Self = Self(9);
     /// SIGCHLD
     pub const CHLD: Self = Self(17);
+    /// SIGWINCH
+    pub const WINCH: Self = Self(28);
     /// SIGURG
     pub const URG: Self = Self(23);
     /// SIGTERM

@@ -69,7 +69,7 @@ fn confine(mut document: spec::Process, own: Option<&spec::Process>) -> spec::Pr
 
 /// What a further process takes over from the container's own: all but its program and its terminal.
 fn like(mut own: spec::Process) -> spec::Process {
-    own.set_args(None).set_terminal(None).set_console_size(None);
+    own.set_args(None).set_terminal(None);
     own
 }
 
