@@ -150,6 +150,28 @@ fn delete_is_killed() {
     });
 }
 
+/// keg, the stage or the process that joins dies. The container lives on.
+#[test]
+fn any_process_of_an_exec_is_killed() {
+    with_runtime(|rt| {
+        if !rt.only_keg("others leave processes behind") {
+            return;
+        }
+        let bundle = rt.bundle();
+        bundle.args(&["/bin/sleep", "1000"]);
+        rt.create(&bundle, "c").ok();
+        rt.start("c").ok();
+        let before = Host::look(rt);
+        let words = ["exec", "c", "/bin/true"];
+        for point in sample(of(rt, &words, true), 60) {
+            interrupt(rt, &words, &point, KILL, true);
+            assert_eq!(rt.status("c"), "running", "{point:?}");
+            before.assert_same(rt);
+        }
+        rt.command(&words).run().ok();
+    });
+}
+
 /// keg dies while init has hardly begun: nobody is left to answer what init is about to ask.
 #[test]
 fn keg_dies_before_its_init_looks_up() {

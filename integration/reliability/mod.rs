@@ -6,6 +6,7 @@
 mod errors;
 mod kills;
 mod limits;
+mod load;
 mod memory;
 mod points;
 mod reboot;

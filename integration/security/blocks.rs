@@ -57,6 +57,17 @@ pub fn ways_out(decoy: &Path) -> [PathBuf; 3] {
     [absolute, relative, magic]
 }
 
+/// Capabilities to look into every process, and to open whatever it has open.
+pub const ALL_SEEING: [&str; 3] = ["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH"];
+
+/// A copy of the runtime that may be destroyed.
+pub fn copy_of_runtime(rt: &Runtime) -> PathBuf {
+    let copy = rt.dir().join(rt.binary().file_name().unwrap());
+    fs::copy(rt.binary(), &copy).unwrap();
+    fs::set_permissions(&copy, PermissionsExt::from_mode(0o755)).unwrap();
+    copy
+}
+
 /// A bundle with a root that can be written to.
 pub fn writable(rt: &Runtime) -> Bundle {
     let bundle = rt.bundle();

@@ -17,7 +17,7 @@ fn cve_2024_21626() {
         let bundle = rt.bundle();
         bundle.args(&["/probe"]);
         assert_eq!(Inside::parse(&run(&bundle).ok()).descriptors(), [0, 1, 2]);
-        for number in [3, 5, 7, 8, 9, 20] {
+        for number in [3, 7, 20] {
             for cwd in ["/proc/self/fd/N", "/proc/1/fd/N", "/proc/self/fd/N/etc", "/proc/thread-self/fd/N"] {
                 let bundle = rt.bundle();
                 bundle.edit(|c| c["process"]["cwd"] = json!(cwd.replace('N', &number.to_string())));

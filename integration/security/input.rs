@@ -36,8 +36,10 @@ fn cve_2021_43784() {
             "/linux/readonlyPaths/0",
             "/annotations/x",
         ];
-        for length in [70 << 10, 1 << 20] {
-            for place in places {
+        let full = std::env::var("KEG_SWEEP").is_ok_and(|sweep| sweep == "full");
+        for (turn, length) in [70 << 10, 1 << 20].into_iter().enumerate() {
+            // By default each place gets one of the lengths.
+            for (_, place) in places.into_iter().enumerate().filter(|(n, _)| full || n % 2 == turn) {
                 let bundle = rt.bundle();
                 bundle.edit(|c| {
                     c["annotations"] = json!({"x": ""});

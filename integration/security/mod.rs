@@ -3,6 +3,7 @@
 mod blocks;
 mod descriptors;
 mod dev;
+mod exec;
 mod host_mounts;
 mod input;
 mod leaks;

@@ -2,23 +2,16 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 
-use harness::{Runtime, json, with_runtime};
+use harness::{json, with_runtime};
 
-/// A copy of the runtime that may be destroyed.
-fn copy(rt: &Runtime) -> PathBuf {
-    let copy = rt.dir().join(rt.binary().file_name().unwrap());
-    fs::copy(rt.binary(), &copy).unwrap();
-    fs::set_permissions(&copy, PermissionsExt::from_mode(0o755)).unwrap();
-    copy
-}
+use super::blocks::{ALL_SEEING, copy_of_runtime};
 
 /// The container's program is the runtime itself.
 #[test]
 fn cve_2019_5736() {
     with_runtime(|rt| {
-        let binary = copy(rt);
+        let binary = copy_of_runtime(rt);
         let before = fs::read(&binary).unwrap();
         let bundle = rt.bundle();
         bundle.edit(|c| c["root"]["readonly"] = json!(false));
@@ -38,12 +31,12 @@ fn cve_2019_5736() {
 #[test]
 fn init_is_opened_for_writing_while_it_waits_and_after() {
     with_runtime(|rt| {
-        let binary = copy(rt);
+        let binary = copy_of_runtime(rt);
         let before = fs::read(&binary).unwrap();
         let attacker = rt.bundle();
         attacker.edit(|c| {
-            let caps = json!(["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH"]);
-            c["process"]["capabilities"] = json!({"bounding": caps, "permitted": caps, "effective": caps});
+            c["process"]["capabilities"] =
+                json!({"bounding": ALL_SEEING, "permitted": ALL_SEEING, "effective": ALL_SEEING});
         });
         // Holds every other process's binary open, and tries to write to it when nobody executes it any more.
         attacker.shell(
