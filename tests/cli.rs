@@ -323,12 +323,12 @@ fn failures_of_exec_have_a_status_of_their_own() {
     let temp = tempdir().unwrap();
     stopped_container(temp.path(), "s");
     for (line, text) in [
-        ("exec", "the following required arguments were not provided: <ID>"),
+        ("exec", "\"exec\" requires <ID>"),
         ("exec --frobnicate c true", "flag provided but not defined: -frobnicate"),
         ("exec --env", "flag needs an argument: -env"),
         ("exec --user root c true", "\"root\" is not UID[:GID]"),
         ("exec --user=-1 c true", "\"-1\" is not UID[:GID]"),
-        ("exec --user= c true", "a value is required for '--user <UID[:GID]>'"),
+        ("exec --user= c true", "is not UID[:GID]"),
         ("exec -g users c true", "\"users\" is not a number"),
         ("exec --cap CAP_X c true", "no capability of that name"),
         ("exec --preserve-fds -1 c true", "invalid value '-1'"),
