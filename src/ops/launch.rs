@@ -266,8 +266,7 @@ fn spawn(
     Ok((ChildGuard::new(child), link))
 }
 
-/// Sources that keg must open: those that stay shared with the host or get other ids, and all where a user namespace may not reach
-/// them.
+/// Sources that keg must open: those that get other ids, and all where a user namespace may not reach them.
 fn sources(plan: &Plan, joins: &[(NamespaceKind, OwnedFd)]) -> Result<Sources> {
     let user = joins.iter().find(|(kind, _)| *kind == NamespaceKind::User).map(|(_, file)| file);
     let mapped = mapped_ids::namespaces(plan, user)?;

@@ -79,9 +79,8 @@ fn propagation_flag(kind: PropagationKind) -> u64 {
 /// User namespaces, by the index of the mount whose ids they map.
 pub type MappedIds = BTreeMap<usize, OwnedFd>;
 
-/// Opens, before anything changes how mounts propagate, the bind sources that must stay in the peer group of the host's mount
-/// (`shared`), and those whose ids are mapped, which only the owner of their file system may do; with `all`, every one (a user
-/// namespace may not be able to open them).
+/// Opens, in the host's mount namespace, the bind sources whose ids are mapped, which only the owner of their file system may do; with
+/// `all`, every one (a user namespace may not be able to open them).
 pub fn open_sources(plan: &Plan, all: bool, mapped: &MappedIds) -> Result<Sources, Error> {
     let mut sources = Sources::new();
     for (index, entry) in plan.mounts.iter().enumerate() {
@@ -92,7 +91,7 @@ pub fn open_sources(plan: &Plan, all: bool, mapped: &MappedIds) -> Result<Source
         if *copy_symlink && (ids.is_none() || fd::read_link(fd::cwd(), source).is_ok()) {
             continue;
         }
-        if !all && !shared && ids.is_none() {
+        if !all && ids.is_none() {
             continue;
         }
         let doing = || mounts::doing(entry);
@@ -112,12 +111,28 @@ pub fn open_sources(plan: &Plan, all: bool, mapped: &MappedIds) -> Result<Source
     Ok(sources)
 }
 
+/// Opens, while this mount namespace still has the host's peer groups, the bind sources that must stay in them.
+fn open_shared(plan: &Plan, sources: &mut Sources) -> Result<(), Error> {
+    for (index, entry) in plan.mounts.iter().enumerate() {
+        let shared = entry.propagation.is_some_and(|to| to.kind == PropagationKind::Shared);
+        if let MountKind::Bind { source, recursive, nofollow, copy_symlink: false } = &entry.kind
+            && shared
+            && !sources.contains_key(&index)
+        {
+            let tree = mount::clone_tree(fd::cwd(), source, *recursive, !nofollow);
+            sources.insert(index, tree.doing(|| mounts::doing(entry))?);
+        }
+    }
+    Ok(())
+}
+
 impl<'a> Rootfs<'a> {
     /// Cuts this mount namespace off from the host's (events come in, none go out), and attaches a copy of the root directory's tree
     /// over itself: pivot_root(2) needs a mount.
-    pub fn open(plan: &'a Plan, sources: Sources) -> Result<Self, Error> {
+    pub fn open(plan: &'a Plan, mut sources: Sources) -> Result<Self, Error> {
         let path = &plan.rootfs;
         let doing = || format!("opening the root directory {path:?}");
+        open_shared(plan, &mut sources)?;
         if has_own_mounts(plan) {
             mount::set_root_propagation(libc::MS_SLAVE, true)
                 .doing(|| "making the mounts of the host slaves".to_owned())?;
