@@ -8,6 +8,8 @@
 set -uo pipefail
 
 limit=${LIMIT:-120}
+# Some programs race with themselves: killsig sends its signal while the shell inside may not have set its trap.
+attempts=3
 tree=${1:-}
 shift || true
 if [ -z "$tree" ]; then
@@ -71,6 +73,32 @@ clean() {
 
 count() { grep -cE "$1" "$2"; }
 
+must_pass() { grep -qx "$1" "$here/must-pass"; }
+
+# Runs a program and says in a word or two how that went.
+outcome() {
+    local status ok not_ok skip
+    run "$1" "$2"
+    status=$?
+    skip=$(count '^ok.*# SKIP' "$2")
+    ok=$(($(count '^ok' "$2") - skip))
+    not_ok=$(count '^not ok' "$2")
+    if [ $status = 124 ] || [ $status = 137 ]; then
+        echo "failed: not done after ${limit}s"
+    elif [ $status != 0 ]; then
+        echo "failed: exit status $status"
+    elif [ "$not_ok" != 0 ]; then
+        echo failed
+    elif [ $((ok + skip)) = 0 ] && grep -q '^ *"error":' "$2"; then
+        # Some programs report nothing but a diagnostic, and that only when something is wrong.
+        echo "failed: $(grep -m1 -oP '^ *"error": "\K[^"\\]*' "$2")"
+    elif [ "$ok" = 0 ] && [ "$skip" != 0 ]; then
+        echo skipped
+    else
+        echo passed
+    fi
+}
+
 logs=${LOGS:-$(mktemp -d)}
 mkdir -p "$logs"
 passed=0 failed=0 skipped=0 broken=
@@ -80,31 +108,22 @@ printf "$format" program ok "not ok" skipped result
 for program in "$tree"/validation/*/*.t; do
     name=$(basename "$program" .t)
     if [ $# -gt 0 ] && [[ " $* " != *" $name "* ]]; then continue; fi
-    run "$program" "$logs/$name"
-    status=$?
+    attempt=1
+    while :; do
+        result=$(outcome "$program" "$logs/$name")
+        [ "$result" != passed ] && [ "$attempt" -lt "$attempts" ] && must_pass "$name" || break
+        attempt=$((attempt + 1))
+    done
     skip=$(count '^ok.*# SKIP' "$logs/$name")
     ok=$(($(count '^ok' "$logs/$name") - skip))
     not_ok=$(count '^not ok' "$logs/$name")
-    if [ $status = 124 ] || [ $status = 137 ]; then
-        result="failed: not done after ${limit}s"
-    elif [ $status != 0 ]; then
-        result="failed: exit status $status"
-    elif [ "$not_ok" != 0 ]; then
-        result=failed
-    elif [ $((ok + skip)) = 0 ] && grep -q '^ *"error":' "$logs/$name"; then
-        # Some programs report nothing but a diagnostic, and that only when something is wrong.
-        result="failed: $(grep -m1 -oP '^ *"error": "\K[^"\\]*' "$logs/$name")"
-    elif [ "$ok" = 0 ] && [ "$skip" != 0 ]; then
-        result=skipped
-    else
-        result=passed
-    fi
+    [ $attempt = 1 ] || result="$result (attempt $attempt)"
     case $result in
-        passed) passed=$((passed + 1)) ;;
-        skipped) skipped=$((skipped + 1)) ;;
+        passed*) passed=$((passed + 1)) ;;
+        skipped*) skipped=$((skipped + 1)) ;;
         *) failed=$((failed + 1)) ;;
     esac
-    if [ "$result" != passed ] && grep -qx "$name" "$here/must-pass"; then
+    if [[ "$result" != passed* ]] && must_pass "$name"; then
         broken="$broken $name"
     fi
     # shellcheck disable=SC2059
