@@ -176,8 +176,8 @@ fn places_where_no_bundle_can_be() {
         fs::create_dir(&full).unwrap();
         fs::write(full.join("kept"), "kept").unwrap();
         for (bundle, text) in [
-            (full.clone(), "exists and is no empty directory"),
-            (full.join("kept"), "exists and is no empty directory"),
+            (full.clone(), "something is there that is no empty directory"),
+            (full.join("kept"), "something is there that is no empty directory"),
             (full.join("kept/x"), "not a directory"),
             (rt.dir().join("missing/x"), "no such file or directory"),
         ] {

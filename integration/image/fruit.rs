@@ -20,12 +20,15 @@ fn an_unpacked_image_runs() {
         }
         let path = bundle.join("config.json");
         let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        config["process"]["args"] = json!(["/bin/sh", "-c", "cat /etc/os-release; id -u; exit 7"]);
+        config["process"]["args"] =
+            json!(["/bin/sh", "-c", "cat /etc/os-release; grep Seccomp: /proc/self/status; exit 7"]);
         config["linux"]["cgroupsPath"] = json!(format!("{}/c", rt.cgroup_prefix()));
         fs::write(&path, config.to_string()).unwrap();
         let run = rt.command(&["run", "--bundle", &bundle.display().to_string(), "c"]).run();
         assert_eq!(run.code(), 7, "{}", run.describe());
-        assert!(run.stdout().contains("PRETTY_NAME=\"busybox from Debian 12\""), "{}", run.describe());
+        for text in ["PRETTY_NAME=\"busybox from Debian 12\"", "Seccomp:\t2"] {
+            assert!(run.stdout().contains(text), "no {text:?} in {}", run.describe());
+        }
     });
 }
 

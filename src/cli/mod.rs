@@ -18,6 +18,7 @@ use report::Report;
 
 use crate::image;
 use crate::ops::{self, Place};
+use crate::plan;
 
 /// What the process tells its caller when it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +109,9 @@ fn perform(place: &Place, command: &Command) -> ops::Result<Exit> {
         Command::Run(options) => return Ok(Exit::Program(ops::run::run(place, options)? as u8)),
         Command::Spec(options) => ops::spec::spec(options)?,
         Command::Start(id) => ops::start::start(place, id)?,
-        Command::Unpack(options) => output::write(&image::unpack(options)?.to_string())?,
+        Command::Unpack(options) => {
+            output::write(&image::unpack(options, Some(plan::default_profile()?))?.to_string())?;
+        }
         Command::State(id) => output::write(&output::state(&ops::state::state(place, id)?)?)?,
     }
     Ok(Exit::Success)

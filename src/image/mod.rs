@@ -27,9 +27,10 @@ pub use platform::{InvalidPlatform, Platform};
 pub use reference::{ImageRef, InvalidReference, Wanted};
 pub use report::Report;
 
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Instant;
+
+use oci_spec::runtime::LinuxSeccomp;
 
 use crate::types::Digest;
 use config::Runner;
@@ -59,9 +60,16 @@ struct Layer {
     diff_id: Digest,
 }
 
-/// Unpacks an image into a bundle. On an error the bundle does not exist, and nothing else has
+/// What will be unpacked.
+struct Chosen {
+    layout: Layout,
+    image: Image,
+    layers: Vec<Layer>,
+}
+
+/// Unpacks an image into a bundle, whose containers get the filter `seccomp`. On an error the bundle does not exist, and nothing else has
 /// been left anywhere.
-pub fn unpack(options: &UnpackOptions) -> Result<Report, Error> {
+pub fn unpack(options: &UnpackOptions, seccomp: Option<LinuxSeccomp>) -> Result<Report, Error> {
     let start = Instant::now();
     let layout = Layout::open(&options.image.layout, options.limits.document_bytes)
         .map_err(|source| Error::Layout { path: options.image.layout.clone(), source })?;
@@ -70,10 +78,11 @@ pub fn unpack(options: &UnpackOptions) -> Result<Report, Error> {
             |source| Error::Select { image: Box::new(options.image.clone()), source: Box::new(source) },
         )?;
     let layers = check(&layout, &image)?;
+    let chosen = Chosen { layout, image, layers };
 
     let staging = Staging::begin(&options.bundle)
         .map_err(|source| Error::Bundle { path: options.bundle.clone(), source })?;
-    let (totals, notes) = match fill(&staging, &layout, &image, &layers, &options.limits) {
+    let (totals, notes) = match fill(&staging, &chosen, &options.limits, seccomp) {
         Ok(done) => done,
         Err(error) => {
             return match staging.discard() {
@@ -83,6 +92,7 @@ pub fn unpack(options: &UnpackOptions) -> Result<Report, Error> {
         }
     };
     staging.publish().map_err(|source| Error::Bundle { path: options.bundle.clone(), source })?;
+    let Chosen { image, layers, .. } = chosen;
     Ok(Report {
         image: name(&options.image, &image),
         digest: image.digest,
@@ -137,10 +147,9 @@ fn check(layout: &Layout, image: &Image) -> Result<Vec<Layer>, Error> {
 /// Everything that happens in the private directory.
 fn fill(
     staging: &Staging,
-    layout: &Layout,
-    image: &Image,
-    layers: &[Layer],
+    chosen: &Chosen,
     limits: &Limits,
+    seccomp: Option<LinuxSeccomp>,
 ) -> Result<(Totals, Vec<String>), Error> {
     let root = staging.rootfs().map_err(Error::Write)?;
     let mut tree = Tree::new(
@@ -148,20 +157,17 @@ fn fill(
         limits.depth,
         Owners::of_this_process(),
     );
-    let totals = apply_layers(&mut tree, layout, layers, limits)?;
-    write_config(staging, image, &root)?;
+    let totals = apply_layers(&mut tree, chosen, limits)?;
+    let text = config::convert(&chosen.image.config, &root, Runner::this_process(), seccomp)
+        .map_err(Error::Convert)?;
+    staging.write("config.json", &text).map_err(Error::Write)?;
     Ok((totals, tree.notes.iter().map(|(note, times)| format!("{note} ({times} times)")).collect()))
 }
 
-fn apply_layers(
-    tree: &mut Tree,
-    layout: &Layout,
-    layers: &[Layer],
-    limits: &Limits,
-) -> Result<Totals, Error> {
+fn apply_layers(tree: &mut Tree, chosen: &Chosen, limits: &Limits) -> Result<Totals, Error> {
     let mut totals = Totals::default();
-    let count = layers.len();
-    for (at, one) in layers.iter().enumerate() {
+    let count = chosen.layers.len();
+    for (at, one) in chosen.layers.iter().enumerate() {
         let failed = |source| Error::Layer {
             number: at + 1,
             count,
@@ -169,14 +175,9 @@ fn apply_layers(
             source: Box::new(source),
         };
         tree.next_layer(at > 0);
-        let blob = layout.blob(&one.descriptor).map_err(|error| failed(error.into()))?;
+        let blob = chosen.layout.blob(&one.descriptor).map_err(|error| failed(error.into()))?;
         layer::apply(tree, blob, one.diff_id.clone(), limits, &mut totals).map_err(failed)?;
     }
     layer::finish(tree).map_err(|error| Error::Attributes(Box::new(error)))?;
     Ok(totals)
-}
-
-fn write_config(staging: &Staging, image: &Image, root: &OwnedFd) -> Result<(), Error> {
-    let text = config::convert(&image.config, root, Runner::this_process()).map_err(Error::Convert)?;
-    staging.write("config.json", &text).map_err(Error::Write)
 }

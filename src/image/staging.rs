@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::SFlag;
@@ -17,11 +17,11 @@ use crate::sys::{self, Errno, xattr};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The path ends in no name.
-    #[error("{0:?} names no directory to be made")]
-    NoName(PathBuf),
+    #[error("the path ends in no name")]
+    NoName,
     /// Something is there.
-    #[error("{0:?} exists and is no empty directory")]
-    Exists(PathBuf),
+    #[error("something is there that is no empty directory")]
+    Exists,
     /// The kernel refused.
     #[error(transparent)]
     System(#[from] sys::Error),
@@ -41,13 +41,13 @@ pub struct Staging {
 impl Staging {
     /// Makes the private directory. Nothing, or an empty directory, may stand at `bundle`.
     pub fn begin(bundle: &Path) -> Result<Self, Error> {
-        let name = bundle.file_name().ok_or_else(|| Error::NoName(bundle.to_owned()))?.to_owned();
+        let name = bundle.file_name().ok_or(Error::NoName)?.to_owned();
         let above = match bundle.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
         let parent = fd::open_dir(above)?;
-        check_free(&parent, &name, bundle)?;
+        check_free(&parent, &name)?;
         let mut tries = 0;
         let temporary = loop {
             let mut temporary = OsString::from(".");
@@ -85,7 +85,7 @@ impl Staging {
     pub fn publish(mut self) -> Result<(), Error> {
         match fd::rename(&self.parent, Path::new(&self.temporary), &self.parent, Path::new(&self.name)) {
             Err(error) if matches!(error.errno, Errno::ENOTEMPTY | Errno::EEXIST | Errno::ENOTDIR) => {
-                Err(Error::Exists(PathBuf::from(&self.name)))
+                Err(Error::Exists)
             }
             done => {
                 done?;
@@ -110,16 +110,16 @@ impl Drop for Staging {
     }
 }
 
-fn check_free(parent: &OwnedFd, name: &OsString, bundle: &Path) -> Result<(), Error> {
+fn check_free(parent: &OwnedFd, name: &OsString) -> Result<(), Error> {
     let name = Path::new(name);
     match fd::stat_at(parent, name) {
         Err(error) if error.errno == Errno::ENOENT => return Ok(()),
         Ok(stat) if fd::file_type(&stat) == SFlag::S_IFDIR => {}
-        Ok(_) => return Err(Error::Exists(bundle.to_owned())),
+        Ok(_) => return Err(Error::Exists),
         Err(error) => return Err(error.into()),
     }
     let there = fd::open(parent, name, Resolve::BeneathMounts, OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0)?;
-    if fd::list(&there)?.is_empty() { Ok(()) } else { Err(Error::Exists(bundle.to_owned())) }
+    if fd::list(&there)?.is_empty() { Ok(()) } else { Err(Error::Exists) }
 }
 
 #[cfg(test)]
@@ -142,7 +142,7 @@ mod tests {
         staging.write("config.json", b"{}").unwrap();
         staging.publish().unwrap();
         assert_eq!(std::fs::read(bundle.join("config.json")).unwrap(), b"{}");
-        assert!(matches!(Staging::begin(&bundle), Err(Error::Exists(_))));
+        assert!(matches!(Staging::begin(&bundle), Err(Error::Exists)));
         assert_eq!(names(), 1);
     }
 
@@ -152,7 +152,7 @@ mod tests {
         let bundle = dir.path().join("bundle");
         let staging = Staging::begin(&bundle).unwrap();
         std::fs::write(&bundle, "mine").unwrap();
-        assert!(matches!(staging.publish(), Err(Error::Exists(_))));
+        assert!(matches!(staging.publish(), Err(Error::Exists)));
         assert_eq!(std::fs::read(&bundle).unwrap(), b"mine");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
@@ -162,8 +162,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();
-        assert!(matches!(Staging::begin(&file), Err(Error::Exists(_))));
+        assert!(matches!(Staging::begin(&file), Err(Error::Exists)));
         assert!(matches!(Staging::begin(&dir.path().join("a/b")), Err(Error::System(_))));
-        assert!(matches!(Staging::begin(std::path::Path::new("/")), Err(Error::NoName(_))));
+        assert!(matches!(Staging::begin(std::path::Path::new("/")), Err(Error::NoName)));
     }
 }

@@ -14,6 +14,7 @@ mod process;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use crate::seccomp::default_profile;
 pub use build::{build, check, exec, hooks_of};
 pub use exec::{Exec, ProcessOptions};
 pub use finding::{Finding, Severity};

@@ -68,7 +68,7 @@ impl World {
             platform: self.platform.clone(),
             limits: self.limits.clone(),
         };
-        let result = image::unpack(&options);
+        let result = image::unpack(&options, None);
         assert_eq!(look(&self.decoy()), before, "something outside of the bundle has changed");
         match result {
             Ok(_) => {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use oci_spec::runtime::LinuxSeccomp;
 use serde::Serialize;
 
 /// config.json (runtime-spec, config.md).
@@ -82,6 +83,8 @@ pub struct Linux {
     pub gid_mappings: Vec<Mapping>,
     pub resources: Resources,
     pub namespaces: Vec<Namespace>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seccomp: Option<LinuxSeccomp>,
     pub masked_paths: &'static [&'static str],
     pub readonly_paths: &'static [&'static str],
 }

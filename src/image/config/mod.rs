@@ -6,6 +6,7 @@ mod user;
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 
+use oci_spec::runtime::LinuxSeccomp;
 use serde::Serialize;
 
 use super::document::{Execution, ImageConfig};
@@ -56,8 +57,14 @@ impl Runner {
     }
 }
 
-/// The text of config.json. `root` is the unpacked root file system, which says who the user is.
-pub fn convert(image: &ImageConfig, root: impl AsFd, runner: Runner) -> Result<Vec<u8>, Error> {
+/// The text of config.json. `root` is the unpacked root file system, which says who the user is;
+/// `seccomp` is the filter that the container gets.
+pub fn convert(
+    image: &ImageConfig,
+    root: impl AsFd,
+    runner: Runner,
+    seccomp: Option<LinuxSeccomp>,
+) -> Result<Vec<u8>, Error> {
     let user = user::resolve(&image.config.user, root)?;
     let config = Config {
         oci_version: "1.0.2",
@@ -66,7 +73,7 @@ pub fn convert(image: &ImageConfig, root: impl AsFd, runner: Runner) -> Result<V
         hostname: "keg",
         mounts: mounts(&image.config, runner)?,
         annotations: annotations(image),
-        linux: linux(runner),
+        linux: linux(runner, seccomp),
     };
     let mut text = Vec::new();
     let tabs = serde_json::ser::PrettyFormatter::with_indent(b"\t");
@@ -146,7 +153,7 @@ fn mounts(execution: &Execution, runner: Runner) -> Result<Vec<Mount>, Error> {
     Ok(mounts)
 }
 
-fn linux(runner: Runner) -> Linux {
+fn linux(runner: Runner, seccomp: Option<LinuxSeccomp>) -> Linux {
     let mut namespaces: Vec<Namespace> = NAMESPACES.iter().map(|kind| Namespace { kind }).collect();
     let map = |host_id| vec![Mapping { container_id: 0, host_id, size: 1 }];
     let (mut uid_mappings, mut gid_mappings) = (Vec::new(), Vec::new());
@@ -159,6 +166,7 @@ fn linux(runner: Runner) -> Linux {
         gid_mappings,
         resources: Resources { devices: [DeviceRule { allow: false, access: "rwm" }] },
         namespaces,
+        seccomp,
         masked_paths: MASKED_PATHS,
         readonly_paths: READONLY_PATHS,
     }

@@ -25,6 +25,9 @@ pub enum Error {
     /// The media type is none of a layer.
     #[error("unknown media type {0:?}")]
     MediaType(String),
+    /// A compression that keg does not read.
+    #[error("the layer is compressed with zstd, which is not supported")]
+    Zstd,
     /// The compressed stream is damaged or cannot be read.
     #[error("decompress: {}", Plain(.0))]
     Stream(io::Error),

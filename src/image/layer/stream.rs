@@ -105,7 +105,7 @@ impl Stream {
         let source = match Compression::of(beginning) {
             Compression::None => Source::Plain(Box::new(blob)),
             Compression::Gzip => Source::Gzip(Box::new(MultiGzDecoder::new(blob))),
-            Compression::Zstd => return Err(Error::MediaType("zstd".to_owned())),
+            Compression::Zstd => return Err(Error::Zstd),
         };
         Ok(Self {
             source,
