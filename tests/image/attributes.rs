@@ -1,12 +1,12 @@
 //! Owners, times and extended attributes, set so that one does not undo another.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use keg::sys::xattr;
 
 use super::world::is_root;
-use super::{Item, World, dir, fifo, file, hardlink, symlink, tar};
+use super::{Item, World, chr, dir, fifo, file, hardlink, symlink, tar};
 
 /// `cap_net_raw+ep`, as the kernel stores it (revision 2).
 const CAPABILITY: &[u8] = b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
@@ -67,6 +67,36 @@ fn owners_modes_and_capabilities_survive_each_other() {
     assert_eq!(about("d/p"), (9, 10, 0o666));
     assert_eq!(about("big"), (u32::MAX - 1, 3_000_000, 0o644));
     assert_eq!(get(&root.join("d/cap"), "security.capability").as_deref(), Some(CAPABILITY));
+}
+
+/// As `umoci --rootless` and others do: the protocol-buffers message `{uid: 1000, gid: 300}`.
+#[test]
+fn who_is_not_root_records_owners_and_makes_no_devices() {
+    if nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: for users other than root");
+        return;
+    }
+    let world = World::begin();
+    let root = world.accept(&[
+        tar(&[
+            dir("d").owner(1000, 300).mode(0o555),
+            file("d/f", "x").owner(1000, 300).mode(0o444),
+            file("d/cap", "x").pax("SCHILY.xattr.security.capability", CAPABILITY),
+            symlink("d/s", "f").owner(1000, 300),
+            fifo("d/p").owner(1000, 300),
+            chr("d/null", 1, 3),
+        ]),
+        tar(&[file("d/late", "x"), file("d/.wh.cap", "")]),
+    ]);
+    assert_eq!(super::world::names(&root.join("d")), ["f", "late", "p", "s"]);
+    for name in ["d", "d/f"] {
+        let recorded = get(&root.join(name), "user.rootlesscontainers");
+        assert_eq!(recorded.as_deref(), Some(&b"\x08\xe8\x07\x10\xac\x02"[..]), "{name}");
+    }
+    assert_eq!(std::fs::metadata(root.join("d")).unwrap().mode() & 0o7777, 0o555);
+    assert_eq!(std::fs::metadata(root.join("d/f")).unwrap().mode() & 0o7777, 0o444);
+    // The temporary directory is removed by the same user.
+    std::fs::set_permissions(root.join("d"), std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 #[test]

@@ -90,7 +90,8 @@ proptest! {
         let last = item(&world, &last);
         if let Ok(root) = world.unpack(&Layout::of(&[tar(&lower), tar(std::slice::from_ref(&last))]), ":latest") {
             let name = String::from_utf8(last.name).unwrap();
-            if !name.split('/').any(|part| part.starts_with(".wh.")) {
+            let left_out = last.kind == b'3' && !nix::unistd::geteuid().is_root();
+            if !left_out && !name.split('/').any(|part| part.starts_with(".wh.")) {
                 let about = std::fs::symlink_metadata(root.join(name.trim_matches('/'))).unwrap();
                 prop_assert_eq!(about.is_dir(), last.kind == b'5');
                 prop_assert_eq!(about.is_symlink(), last.kind == b'2');

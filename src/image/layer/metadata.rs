@@ -44,11 +44,16 @@ fn is_applied(name: &[u8]) -> bool {
 impl Tree {
     /// Attributes of an open file or directory.
     pub(super) fn set_attributes(&mut self, file: impl AsFd, attributes: &Attributes) -> sys::Result<()> {
+        let set = |name: &[u8], value: &[u8]| xattr::set(&file, name, value);
         if self.owners == Owners::Kept {
             fd::chown(&file, Path::new(""), attributes.uid, attributes.gid)?;
+            fd::chmod(&file, attributes.mode)?;
+            self.set_xattrs(attributes, set)?;
+        } else {
+            // Only a writable file takes user attributes from somebody who is not root.
+            self.set_xattrs(attributes, set)?;
+            fd::chmod(&file, attributes.mode)?;
         }
-        fd::chmod(&file, attributes.mode)?;
-        self.set_xattrs(attributes, |name, value| xattr::set(&file, name, value))?;
         attributes.mtime.map_or(Ok(()), |time| times::set(&file, time))
     }
 
