@@ -1,6 +1,5 @@
 //! Runs lifecycle hooks: state on standard input, a process group of their own, a time limit, their words kept for the message.
 
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -10,11 +9,11 @@ use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
 use crate::plan::Hook;
-use crate::spec::state;
 use crate::sys::{self, fd, process, socket};
-use crate::types::{ContainerId, Pid};
+use crate::types::Pid;
 
-pub use crate::spec::Status;
+/// The document for their standard input, and the states that it names.
+pub use crate::spec::{Status, state as document};
 
 /// How much of what a hook wrote is kept.
 const KEPT_OUTPUT: usize = 4096;
@@ -42,17 +41,6 @@ pub struct Place<'a> {
     pub cwd: &'a Path,
     /// The environment of a hook that names none; absent: keg's own.
     pub environment: Option<&'a [std::ffi::CString]>,
-}
-
-/// The document for their standard input. `pid` is as the hook's own pid namespace has it (runtime-spec, runtime.md, "State").
-pub fn document(
-    id: &ContainerId,
-    status: Status,
-    pid: Option<Pid>,
-    bundle: &Path,
-    annotations: &BTreeMap<String, String>,
-) -> Result<Vec<u8>, serde_json::Error> {
-    state(id, status, pid, bundle, annotations)
 }
 
 /// Runs the hooks one after the other; the first failure ends it. `state` is the document for their standard input.

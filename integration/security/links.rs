@@ -118,8 +118,8 @@ fn the_working_directory_is_a_link() {
     with_runtime(|rt| {
         let decoy = decoy(rt);
         for way in ways_out(&decoy) {
-            let bundle = with_link(rt, "work", &way);
-            bundle.edit(|c| c["process"]["cwd"] = json!("/work/new"));
+            let bundle = with_link(rt, "app", &way);
+            bundle.edit(|c| c["process"]["cwd"] = json!("/app/new"));
             bundle.shell("echo x > written; pwd");
             unreachable(rt, &bundle, &decoy, "cwd");
         }
