@@ -44,9 +44,14 @@ pub fn of(rt: &Runtime, words: &[&str], follow: bool) -> Vec<Point> {
     all
 }
 
+/// Every point is to be tried, which takes minutes a test.
+pub fn full() -> bool {
+    std::env::var("KEG_SWEEP").is_ok_and(|sweep| sweep == "full")
+}
+
 /// So many of them, evenly spread; all when the sweep is to be full.
 pub fn sample(mut all: Vec<Point>, count: usize) -> Vec<Point> {
-    if std::env::var("KEG_SWEEP").is_ok_and(|sweep| sweep == "full") {
+    if full() {
         return all;
     }
     let step = all.len().div_ceil(count).max(1);
