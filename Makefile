@@ -18,7 +18,7 @@ WITHOUT_STRESS := $(if $(NEXTEST),-E 'not test(/^stress::/)',-- --skip stress::)
 AS_ROOT := $(if $(SUDO),sudo -E env "PATH=$$PATH",)
 ROOT_TEST := $(if $(SUDO),env CARGO_TARGET_$(shell echo $(HOST_TRIPLE) | tr a-z- A-Z_)_RUNNER='sudo -E',) $(TEST)
 
-PACKAGES := attr bash binutils buildah busybox-static crun gcc jq libarchive-tools libc6-dev libcap2-bin mmdebstrap runc skopeo \
+PACKAGES := attr bash binutils buildah busybox-static crun gcc iproute2 jq libarchive-tools libc6-dev libcap2-bin mmdebstrap runc skopeo \
 	strace uidmap umoci util-linux
 
 .DEFAULT_GOAL := help

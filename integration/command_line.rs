@@ -173,3 +173,20 @@ fn root_slash_is_refused() {
         rt.program(&words).run().fails_with("/");
     });
 }
+
+/// `setarch --uname-2.6` lets the kernel say that it is an old one.
+#[test]
+fn an_old_kernel_is_refused_by_name() {
+    with_runtime(|rt| {
+        if !rt.only_keg("the others need other kernels") {
+            return;
+        }
+        let bundle = rt.bundle();
+        for words in [&["create", "--bundle", &bundle.arg(), "c"][..], &["check", &bundle.arg()]] {
+            let old = ["setarch", "--uname-2.6"];
+            let message = rt.command(words).inside(&old).run().fails_with("and keg needs 5.14 or later");
+            assert!(message.contains("this is Linux 2.6"), "{message}");
+        }
+        rt.assert_gone("c");
+    });
+}

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use harness::{Value, with_runtime};
+use harness::{Value, json, with_runtime};
 
 #[test]
 fn a_failure_is_one_json_object_in_the_log_and_one_line_on_stderr() {
@@ -67,5 +67,29 @@ fn success_writes_no_log() {
 fn an_unknown_log_format_is_an_error() {
     with_runtime(|rt| {
         rt.command_with_globals(&["--log-format", "xml"], &["state", "missing"]).run().fails_with("xml");
+    });
+}
+
+#[test]
+fn warnings_are_in_the_log_at_debug_alone() {
+    with_runtime(|rt| {
+        if !rt.only_keg("what is worth a warning differs") {
+            return;
+        }
+        let bundle = rt.bundle();
+        bundle.edit(|c| c["process"]["capabilities"]["bounding"] = json!(["CAP_KILL", "CAP_OF_THE_FUTURE"]));
+        bundle.edit(|c| c["process"]["capabilities"]["permitted"] = json!(["CAP_KILL"]));
+        bundle.edit(|c| c["process"]["capabilities"]["effective"] = json!(["CAP_KILL"]));
+        let log = rt.dir().join("log.json");
+        let globals = ["--log", log.to_str().unwrap(), "--log-format", "json", "--debug"];
+        let words = ["run", "--bundle", &bundle.arg(), "c"];
+        rt.command_with_globals(&globals[..4], &words).run().silent();
+        assert_eq!(fs::read_to_string(&log).unwrap_or_default(), "");
+        rt.command_with_globals(&globals, &words).run().silent();
+        let object: Value = serde_json::from_str(&fs::read_to_string(&log).unwrap()).unwrap();
+        assert_eq!(object["level"], "warning");
+        let expected =
+            "process.capabilities.bounding[1]: unknown capability \"CAP_OF_THE_FUTURE\" is left out";
+        assert_eq!(object["msg"], expected);
     });
 }

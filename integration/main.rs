@@ -20,6 +20,7 @@ mod logs;
 mod memory_policy;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod paths;
 mod performance;
 mod process;

@@ -122,7 +122,7 @@ fn what_features_claim_is_accepted_and_nothing_else() {
     let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/agent",
                          "syscalls": [{"names": ["chroot"], "action": "SCMP_ACT_NOTIFY"}]});
     for (member, value, claimed) in [
-        ("netDevices", json!({"eth0": {}}), linux["netDevices"]["enabled"] == true),
+        ("netDevices", json!({}), linux["netDevices"]["enabled"] == true),
         ("memoryPolicy", json!({"mode": "MPOL_LOCAL"}), linux["memoryPolicy"]["modes"].is_array()),
         ("intelRdt", json!({"closID": "group"}), linux["intelRdt"]["enabled"] == true),
         ("seccomp", profile, notify),
@@ -137,6 +137,22 @@ fn what_features_claim_is_accepted_and_nothing_else() {
                                    "uidMappings": maps, "gidMappings": maps}]);
     });
     assert_eq!(check(dir.path(), &[]).0 == 0, linux["mountExtensions"]["idmap"]["enabled"] == true);
+}
+
+#[test]
+fn check_knows_which_network_devices_there_are() {
+    let dir = tempdir().unwrap();
+    bundle(dir.path(), |config| config["linux"]["netDevices"] = json!({"no-such0": {}}));
+    let (status, text) = check(dir.path(), &[]);
+    assert_eq!((status, text.as_str()), (1, "error: linux.netDevices.no-such0: no such device\n"));
+    let all = std::fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
+    let Some(name) = all.map(|entry| entry.file_name().into_string().unwrap()).find(|name| name != "lo")
+    else {
+        eprintln!("skipped: this host has no network device");
+        return;
+    };
+    bundle(dir.path(), |config| config["linux"]["netDevices"] = json!({name: {}}));
+    assert_eq!(check(dir.path(), &[]).0, 0);
 }
 
 /// The schemas of the runtime specification, where they are.

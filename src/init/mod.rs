@@ -91,7 +91,7 @@ fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
     init.joins.clear();
     map_ids(init)?;
     own_cgroup_namespace(plan).at(Step::Namespaces)?;
-    own_network(plan)?;
+    own_network(init)?;
     // Device modes and directory modes are as given.
     let callers_umask = limits::set_umask(0);
     let mut rootfs = Rootfs::open(plan, std::mem::take(&mut init.sources)).at(Step::Rootfs)?;
@@ -229,11 +229,15 @@ fn own_cgroup_namespace(plan: &Plan) -> crate::sys::Result<()> {
     Ok(())
 }
 
-fn own_network(plan: &Plan) -> Result<(), Error> {
-    if plan.namespaces.new.contains(NamespaceKind::Network) {
+fn own_network(init: &Init<'_>) -> Result<(), Error> {
+    if init.plan.namespaces.new.contains(NamespaceKind::Network) {
         network::bring_up_loopback().at(Step::Network)?;
     }
-    Ok(())
+    match init.plan.net_devices.is_empty() {
+        true => Ok(()),
+        // The rights over the host's devices are keg's.
+        false => ask(&init.link, &FromInit::MoveDevices),
+    }
 }
 
 fn run_runtime_hooks(init: &Init<'_>) -> Result<(), Error> {

@@ -122,15 +122,7 @@ fn own_stdio(wanted: &Process) -> crate::sys::Result<()> {
 
 fn apply_schedule(wanted: &Process) -> crate::sys::Result<()> {
     if let Some(to) = wanted.scheduler {
-        schedule::set_scheduler(schedule::Scheduler {
-            policy: to.policy,
-            flags: to.flags,
-            nice: to.nice,
-            priority: to.priority,
-            runtime: to.runtime,
-            deadline: to.deadline,
-            period: to.period,
-        })?;
+        schedule::set_scheduler(to)?;
     }
     if let Some(to) = wanted.io_priority {
         schedule::set_io_priority(to.class, to.level)?;

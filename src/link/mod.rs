@@ -5,6 +5,8 @@
 //!     │ ◀── Spawned + pidfd ─────────────── │   only where a process in between joined namespaces first
 //!     │ ◀── MapIds ──────────────────────── │   a new user namespace wants its mappings
 //!     │ ─── Proceed ──────────────────────▶ │
+//!     │ ◀── MoveDevices ─────────────────── │   the network namespace is there: move the host's devices in
+//!     │ ─── Proceed ──────────────────────▶ │
 //!     │ ◀── RunHooks ────────────────────── │   mounts are there; prestart and createRuntime hooks are due
 //!     │ ─── Proceed ──────────────────────▶ │
 //!     │ ◀── Terminal + fd ───────────────── │   the terminal's master side
@@ -37,6 +39,8 @@ pub enum FromInit {
     Spawned(i32, OwnedFd),
     /// Write the mappings of the user namespace.
     MapIds,
+    /// Move network devices of the host into init's network namespace.
+    MoveDevices,
     /// Run the prestart and createRuntime hooks.
     RunHooks,
     /// The master side of the container's terminal.
@@ -148,6 +152,7 @@ impl KegEnd {
             }
             (b'T', Some(fd)) => FromInit::Terminal(fd),
             (b'M', None) => FromInit::MapIds,
+            (b'D', None) => FromInit::MoveDevices,
             (b'H', None) => FromInit::RunHooks,
             (b'L', None) => FromInit::Limit,
             (b'R', None) => FromInit::Ready,
@@ -201,6 +206,7 @@ impl InitEnd {
                 socket::send(&self.0, &[&b"N"[..], &number.to_ne_bytes()].concat(), &[])?;
             }
             FromInit::MapIds => simple(b'M')?,
+            FromInit::MoveDevices => simple(b'D')?,
             FromInit::RunHooks => simple(b'H')?,
             FromInit::Limit => simple(b'L')?,
             FromInit::Ready => simple(b'R')?,

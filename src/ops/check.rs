@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::launch::{Error, named, read_config};
 use super::{Place, Result, probe};
+use crate::network;
 use crate::plan::{self, Finding, MountKind, Options, Plan, Severity};
 use crate::spec;
 use crate::sys::fd::{self, Resolve};
@@ -16,6 +17,7 @@ const NAME: &str = "check";
 
 /// What `create` would find, and more: it stops at the first error, this does not.
 pub fn check(place: &Place, bundle: &PathBuf) -> Result<Vec<Finding>> {
+    probe::kernel_is_new_enough()?;
     let bundle =
         std::fs::canonicalize(bundle).map_err(|error| Error::Bundle(bundle.clone(), named(error)))?;
     let json = read_config(&bundle)?;
@@ -51,6 +53,11 @@ fn look(plan: &Plan, findings: &mut Vec<Finding>) {
     for join in &plan.namespaces.join {
         if let Err(problem) = namespace::open(&join.path, join.kind) {
             findings.push(error("linux.namespaces", format!("{} namespace: {problem}", join.kind)));
+        }
+    }
+    for device in &plan.net_devices {
+        if !network::exists(&device.name) {
+            findings.push(error(&device.path, "no such device"));
         }
     }
     for mount in &plan.mounts {

@@ -101,7 +101,9 @@ fn decide(place: &Place, store: &Store, options: &ExecOptions) -> Result<Process
         None => None,
         Some(path) => {
             let bytes = read_document(path).map_err(|error| Error::Document(path.clone(), error))?;
-            Some(spec::load_process(&bytes)?.0)
+            let (process, warnings) = spec::load_process(&bytes)?;
+            warnings.iter().for_each(|warning| place.note(format!("{}: {}", warning.path, warning.what)));
+            Some(process)
         }
     };
     let host = Host {

@@ -47,7 +47,7 @@ pub fn features() -> Value {
             "intelRdt": {"enabled": false},
             "memoryPolicy": {"modes": MEMORY_MODES, "flags": MEMORY_FLAGS},
             "mountExtensions": {"idmap": {"enabled": true}},
-            "netDevices": {"enabled": false},
+            "netDevices": {"enabled": true},
         },
         "potentiallyUnsafeConfigAnnotations": UNSAFE_ANNOTATIONS,
     })

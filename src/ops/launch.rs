@@ -24,7 +24,7 @@ use crate::sys::proc::Proc;
 use crate::sys::process::{self, Ended, Spawn};
 use crate::sys::{self, descriptors, namespace, socket};
 use crate::types::{NamespaceKind, Pid, ProcessRef, Timestamp};
-use crate::{cgroup, idmap};
+use crate::{cgroup, idmap, network};
 
 /// The socket on which a created container's init waits for `start`.
 pub(super) const START_SOCKET: &str = "start.sock";
@@ -59,6 +59,7 @@ pub(super) struct Launched {
     pub(super) link: KegEnd,
     cgroups: cgroup::Created,
     rootfs: Option<AttachedRootfs>,
+    devices: Option<network::Devices>,
     pub(super) record: Record,
     reservation: Reservation,
     pub(super) plan: Plan,
@@ -117,6 +118,7 @@ impl Launched {
         if let Some(rootfs) = &mut self.rootfs {
             rootfs.0 = None;
         }
+        self.devices.iter_mut().for_each(network::Devices::keep);
         let container = self.reservation.commit();
         Ok((self.init, self.link, self.record, container))
     }
@@ -124,6 +126,7 @@ impl Launched {
 
 /// Reads, plans, reserves, makes.
 pub(super) fn launch(place: &Place, options: &CreateOptions, then: Then) -> Result<Launched> {
+    probe::kernel_is_new_enough()?;
     let proc = Proc::host()?;
     let bundle = std::fs::canonicalize(&options.bundle)
         .map_err(|error| Error::Bundle(options.bundle.clone(), named(error)))?;
@@ -131,6 +134,7 @@ pub(super) fn launch(place: &Place, options: &CreateOptions, then: Then) -> Resu
     let loaded = spec::load(&json)?;
     let plan = decide(place, options, &bundle, &loaded, &proc)?;
     check_rootfs(&plan)?;
+    let devices = network::Devices::find(&plan)?;
     let terminal = plan.process.as_ref().is_some_and(|process| process.terminal);
     let outlet = Outlet::find(terminal, then != Then::Attend, options.console_socket.as_deref())?;
     let pidfd_socket = PidfdSocket::connect(options.pidfd_socket.as_deref())?;
@@ -146,8 +150,19 @@ pub(super) fn launch(place: &Place, options: &CreateOptions, then: Then) -> Resu
         if then == Then::Wait { Some(socket::listen(reservation.dir(), START_SOCKET)?) } else { None };
     let rootfs = record.covered_mount.map(|covered| AttachedRootfs(Some((plan.rootfs.clone(), covered))));
     let (init, link) = spawn(&plan, options, &bundle, cgroups.take_placement(), listener)?;
-    let mut launched =
-        Launched { init, proc, link, cgroups, rootfs, record, reservation, plan, outlet, pidfd_socket };
+    let mut launched = Launched {
+        init,
+        proc,
+        link,
+        cgroups,
+        rootfs,
+        devices,
+        record,
+        reservation,
+        plan,
+        outlet,
+        pidfd_socket,
+    };
     serve(&mut launched, &bundle)?;
     Ok(launched)
 }
@@ -180,7 +195,9 @@ fn decide(
         preserve_fds: options.preserve_fds,
         cgroup_manager: place.cgroup_manager,
     };
-    Ok(plan::build(loaded, &typed, &probe::host(proc)?)?)
+    let plan = plan::build(loaded, &typed, &probe::host(proc)?)?;
+    plan.warnings.iter().for_each(|warning| place.note(warning));
+    Ok(plan)
 }
 
 /// Said before anything is made; init opens the directory again in its own mount namespace.
@@ -289,6 +306,12 @@ fn serve(launched: &mut Launched, bundle: &Path) -> Result<()> {
                     let privileged = sys::credentials::effective_uid().0 == 0;
                     idmap::write(&launched.proc, launched.init.pid(), maps, privileged)?;
                 }
+                launched.link.send(ToInit::Proceed)?;
+            }
+            FromInit::MoveDevices => {
+                let (pid, kind) = (launched.init.pid(), NamespaceKind::Network);
+                let container = namespace::of_process(&launched.proc, pid, kind)?;
+                launched.devices.iter_mut().try_for_each(|devices| devices.move_into(&container))?;
                 launched.link.send(ToInit::Proceed)?;
             }
             FromInit::RunHooks => {

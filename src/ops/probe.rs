@@ -4,11 +4,27 @@ use super::Result;
 use crate::cgroup;
 use crate::plan::Host;
 use crate::sys::proc::Proc;
-use crate::sys::{credentials, namespace};
+use crate::sys::{credentials, kernel, namespace};
 use crate::types::NamespaceKind;
 
 /// The inode number of `/proc/PID/ns/user` in the initial user namespace, fixed since Linux 3.8 (`PROC_USER_INIT_INO`).
 const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
+
+/// The oldest Linux that has all the calls which keg cannot do without.
+const OLDEST: (u32, u32) = (5, 14);
+
+/// keg would fail here sooner or later, at some call.
+#[derive(Debug, thiserror::Error)]
+#[error("this is Linux {}.{}, and keg needs {}.{} or later", .0.0, .0.1, OLDEST.0, OLDEST.1)]
+struct OldKernel((u32, u32));
+
+/// Comes first: what an old kernel lacks would be an error somewhere in the middle.
+pub(super) fn kernel_is_new_enough() -> Result<()> {
+    match kernel::version() {
+        Some(version) if version < OLDEST => Err(OldKernel(version).into()),
+        _ => Ok(()),
+    }
+}
 
 /// What the plan needs to know.
 pub(super) fn host(proc: &Proc) -> Result<Host> {

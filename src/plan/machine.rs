@@ -3,9 +3,11 @@
 /// A network device of the host that becomes the container's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetDevice {
+    /// Its place in config.json, as `linux.netDevices.eth0`, for messages.
+    pub path: String,
     /// Its name on the host.
     pub name: String,
-    /// Its name in the container.
+    /// Its name in the container; with `%d` for the first number that is free.
     pub inside: String,
 }
 

@@ -24,7 +24,7 @@ pub use mount::{
     AttributeChange, Device, DeviceKind, FsOption, Mount, MountKind, Propagation, PropagationKind,
 };
 pub use namespace::{IdMap, IdMaps, Join, Namespaces, TimeOffset};
-pub use process::{Capabilities, IoPriority, Process, Rlimit, Scheduler};
+pub use process::{Capabilities, IoPriority, Process, Rlimit};
 
 use crate::types::{CapSet, CgroupManager, ContainerId, NamespaceKind};
 

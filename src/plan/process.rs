@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::machine::Affinity;
 use crate::seccomp::Program;
-use crate::types::{CapSet, Gid, Uid};
+use crate::types::{CapSet, Gid, Scheduler, Uid};
 
 /// The program of a container, or one that joins it.
 #[derive(Debug, Clone)]
@@ -78,19 +78,6 @@ pub struct Rlimit {
     pub soft: u64,
     /// The limit of that limit.
     pub hard: u64,
-}
-
-/// The fields of `struct sched_attr` (sched_setattr(2)).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct Scheduler {
-    pub policy: u32,
-    pub flags: u64,
-    pub nice: i32,
-    pub priority: u32,
-    pub runtime: u64,
-    pub deadline: u64,
-    pub period: u64,
 }
 
 /// Class and level of ioprio_set(2).

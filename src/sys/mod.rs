@@ -9,6 +9,7 @@ pub mod entry;
 pub mod error;
 pub mod fd;
 pub mod file;
+pub mod kernel;
 pub mod keyring;
 pub mod limits;
 pub mod lock;

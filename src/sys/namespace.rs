@@ -39,11 +39,15 @@ pub fn of_process(proc: &Proc, pid: Pid, kind: NamespaceKind) -> Result<OwnedFd>
     file.named(|| format!("openat(/proc/{path})"))
 }
 
+/// Opens the calling process's own namespace of that type.
+pub fn own(kind: NamespaceKind) -> Result<OwnedFd> {
+    let path = format!("/proc/self/ns/{}", kind.proc_name());
+    fd::open(fd::cwd(), Path::new(&path), Resolve::Host, OFlag::O_RDONLY, 0)
+}
+
 /// Whether an open namespace file is the calling process's own namespace of that type.
 pub fn is_own(file: impl AsFd, kind: NamespaceKind) -> Result<bool> {
-    let path = format!("/proc/self/ns/{}", kind.proc_name());
-    let own = fd::open(fd::cwd(), Path::new(&path), Resolve::Host, OFlag::O_RDONLY, 0)?;
-    let (this, own) = (fd::stat(file)?, fd::stat(own)?);
+    let (this, own) = (fd::stat(file)?, fd::stat(own(kind)?)?);
     Ok((this.st_dev, this.st_ino) == (own.st_dev, own.st_ino))
 }
 
@@ -58,6 +62,19 @@ pub fn own_id(proc: &Proc, kind: NamespaceKind) -> Result<u64> {
 pub fn join(file: impl AsFd, kind: NamespaceKind) -> Result<()> {
     let flag = CloneFlags::from_bits_retain(kind.clone_flag() as libc::c_int);
     nix::sched::setns(&file, flag).named(|| format!("setns({}, {kind})", show_fd(&file)))
+}
+
+/// Does something in another namespace, and comes back to the one that is `home`.
+pub fn within<T>(
+    file: impl AsFd,
+    home: impl AsFd,
+    kind: NamespaceKind,
+    task: impl FnOnce() -> T,
+) -> Result<T> {
+    join(file, kind)?;
+    let done = task();
+    join(home, kind)?;
+    Ok(done)
 }
 
 /// setns(2) to several namespaces of the process that `pidfd` names, all at once (Linux 5.8).

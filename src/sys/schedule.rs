@@ -3,22 +3,10 @@
 use nix::errno::Errno;
 
 use super::error::{Named, Result};
+use crate::types::Scheduler;
 
 const IOPRIO_WHO_PROCESS: libc::c_int = 1;
 const IOPRIO_CLASS_SHIFT: u32 = 13;
-
-/// The fields of `struct sched_attr` (sched_setattr(2)).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct Scheduler {
-    pub policy: u32,
-    pub flags: u64,
-    pub nice: i32,
-    pub priority: u32,
-    pub runtime: u64,
-    pub deadline: u64,
-    pub period: u64,
-}
 
 /// sched_setattr(2), Linux 3.14.
 pub fn set_scheduler(to: Scheduler) -> Result<()> {

@@ -312,7 +312,8 @@ fn machine() {
 #[test]
 fn network_devices() {
     for (devices, expected) in [
-        (json!({"eth0": {}}), ": not supported by this version of keg"),
+        (json!({"eth0": {"name": "a%d%d"}}), ".eth0.name: \"a%d%d\" is no name for a network device"),
+        (json!({"lo": {"name": "x"}}), ".lo: the loopback device stays where it is"),
         (json!({"a/b": {}}), "[\"a/b\"]: no name of a network device"),
         (json!({"eth0": {"name": "a b"}}), ".eth0.name: \"a b\" is no name for a network device"),
         (json!({"eth0": {"name": "lo"}}), ".eth0.name: the container has another device named \"lo\""),

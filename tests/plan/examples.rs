@@ -9,10 +9,16 @@ use serde_json::{Value, json};
 use crate::{plan_on, planned, root, with};
 
 fn examples(kind: &str) -> Vec<PathBuf> {
-    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folder = project.join("../shared/data/runtime-spec/test/config").join(kind);
+    let schemas = match std::env::var_os("RUNTIME_SPEC_SCHEMAS") {
+        Some(dir) => PathBuf::from(dir),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/runtime-spec"),
+    };
+    let folder = schemas.join("test/config").join(kind);
     let Ok(entries) = std::fs::read_dir(&folder) else {
-        eprintln!("skipped: {} is not there", folder.display());
+        eprintln!(
+            "skipped: {} is not there; RUNTIME_SPEC_SCHEMAS names the schemas' directory",
+            folder.display()
+        );
         return Vec::new();
     };
     entries.map(|entry| entry.unwrap().path()).collect()

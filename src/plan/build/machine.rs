@@ -31,18 +31,20 @@ pub(super) fn net_devices(linux: &Linux, own: NamespaceSet, report: &mut Report)
         let inside = listed[name].name().as_ref().filter(|inside| !inside.is_empty()).unwrap_or(name);
         if !is_device_name(name) {
             report.error(&path, "no name of a network device");
-        } else if !is_device_name(inside) {
+        } else if name == "lo" {
+            report.error(&path, "the loopback device stays where it is");
+        } else if !is_device_name(&inside.replacen("%d", "0", 1)) {
             report.error(format!("{path}.name"), format!("{inside:?} is no name for a network device"));
         } else if inside == "lo" || devices.iter().any(|device| device.inside == *inside) {
             report
                 .error(format!("{path}.name"), format!("the container has another device named {inside:?}"));
         }
-        devices.push(NetDevice { name: name.clone(), inside: inside.clone() });
+        devices.push(NetDevice { path, name: name.clone(), inside: inside.clone() });
     }
     devices
 }
 
-/// As the kernel has it; `%` would ask it to choose a number.
+/// As the kernel has it.
 fn is_device_name(name: &str) -> bool {
     let fits = !name.is_empty() && name.len() <= MAX_DEVICE_NAME && name != "." && name != "..";
     fits && name.bytes().all(|b| !b.is_ascii_whitespace() && !b"/:%\x0b\0".contains(&b))

@@ -277,11 +277,7 @@ fn seccomp(listed: &LinuxSeccomp, report: &mut Report) -> Option<seccomp::Progra
 /// Settings that this version of keg cannot apply: an error is better than a container without them.
 fn not_performed(plan: &Plan, report: &mut Report) {
     let what = "not supported by this version of keg";
-    for (path, asked) in
-        [("linux.netDevices", !plan.net_devices.is_empty()), ("linux.intelRdt", plan.intel_rdt.is_some())]
-    {
-        if asked {
-            report.error(path, what);
-        }
+    if plan.intel_rdt.is_some() {
+        report.error("linux.intelRdt", what);
     }
 }

@@ -5,8 +5,9 @@ use oci_spec::runtime::{
     LinuxSchedulerPolicy, Scheduler as Listed,
 };
 
+use crate::plan::IoPriority;
 use crate::plan::finding::Report;
-use crate::plan::{IoPriority, Scheduler};
+use crate::types::Scheduler;
 
 pub(super) fn scheduler(listed: &Listed, path: &str, report: &mut Report) -> Scheduler {
     use LinuxSchedulerPolicy::{
