@@ -10,19 +10,26 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 # cargo-nextest where there is one; its absence costs speed, not tests.
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
-TEST := $(if $(NEXTEST),cargo nextest run --locked --no-fail-fast,cargo test --locked --no-fail-fast)
+RUN_TESTS := $(if $(NEXTEST),cargo nextest run --locked --no-fail-fast,cargo test --locked --no-fail-fast)
 
 WITHOUT_STRESS := $(if $(NEXTEST),-E 'not test(/^stress::/)',-- --skip stress::)
 
 # What needs root runs as root; what is built belongs to the caller.
 AS_ROOT := $(if $(SUDO),sudo -E env "PATH=$$PATH",)
-ROOT_TEST := $(if $(SUDO),env CARGO_TARGET_$(shell echo $(HOST_TRIPLE) | tr a-z- A-Z_)_RUNNER='sudo -E',) $(TEST)
+ROOT_TEST := $(if $(SUDO),env CARGO_TARGET_$(shell echo $(HOST_TRIPLE) | tr a-z- A-Z_)_RUNNER='sudo -E',) $(RUN_TESTS)
+
+# The virtual machine: where its image is kept, and what runs in it. `make vm TEST="cgroups:: lifecycle::"` runs something else.
+VM_IMAGE ?= target/vm
+TEST = $(shell cat integration/vm/suite)
+VM_LIMIT ?= 360
 
 PACKAGES := attr bash binutils buildah busybox-static crun gcc iproute2 jq libarchive-tools libc6-dev libcap2-bin mmdebstrap runc skopeo \
 	strace uidmap umoci util-linux
+# What the virtual machine is made of.
+PACKAGES += cpio e2fsprogs qemu-system-x86 xz-utils
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build probe image demo lint unit integration peers test runtime-tools clean
+.PHONY: help setup build probe image demo lint unit integration peers vm-image vm test runtime-tools clean
 
 help: ## list the targets (the default)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1 \2/p' Makefile | while read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -50,7 +57,7 @@ lint: ## rustfmt and clippy, no warning allowed
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 unit: ## tests without root: parsers, plans, states, layers
-	$(TEST) -p keg
+	$(RUN_TESTS) -p keg
 
 integration: build probe image ## tests with root; KEG_UNDER_TEST=runc|crun|PATH runs them against another runtime
 	$(ROOT_TEST) -p integration
@@ -61,7 +68,16 @@ peers: probe ## the integration tests against Debian's runc and crun, without th
 	KEG_UNDER_TEST=crun $(ROOT_TEST) -p integration $(WITHOUT_STRESS)
 	@$(AS_ROOT) scripts/remove-cgroups.sh /keg-test
 
-test: setup lint unit integration ## everything: what is missing is installed, then all checks and tests
+vm-image: setup ## build the virtual machine's image from Debian packages, in VM_IMAGE
+	@$(AS_ROOT) integration/vm/build.sh "$(VM_IMAGE)"
+
+vm: build probe image vm-image ## tests on cgroups of version 2 with systemd, in a virtual machine: TEST="FILTER..." VM_IMAGE=DIR VM_LIMIT=SECONDS
+	@executable=$$(RUSTFLAGS='-C target-feature=+crt-static' CARGO_PROFILE_DEV_STRIP=debuginfo cargo test --locked --no-run -p integration \
+		--target $(HOST_TRIPLE) -j $(JOBS) --message-format=json-render-diagnostics \
+		| jq -r 'select(.executable and .target.name == "integration").executable') && cp "$$executable" target/integration-tests
+	@$(AS_ROOT) integration/vm/run.sh --read-only --timeout $(VM_LIMIT) --env KEG_UNDER_TEST "$(VM_IMAGE)" . integration/vm/tests.sh $(TEST)
+
+test: setup lint unit integration vm ## everything: what is missing is installed, then all checks and tests
 	@if [ -n "$(RUNTIME_TOOLS)" ]; then $(MAKE) --no-print-directory runtime-tools; \
 	else echo "runtime-tools: skipped, RUNTIME_TOOLS does not name a built tree"; fi
 
@@ -69,5 +85,5 @@ runtime-tools: build ## run every program of a built runtime-tools tree: RUNTIME
 	@$(AS_ROOT) integration/runtime-tools/run.sh "$(RUNTIME_TOOLS)"
 
 clean: ## remove everything that was built
-	@$(SUDO) rm -rf target/images target/demo
+	@$(SUDO) rm -rf target/images target/demo target/vm
 	rm -rf target
