@@ -272,6 +272,7 @@ impl Typed for UnpackArgs {
             bundle: self.bundle,
             platform: self.platform,
             limits: Limits::default(),
+            sync: false,
         })
     }
 }

@@ -110,7 +110,7 @@ fn perform(place: &Place, command: &Command) -> ops::Result<Exit> {
         Command::Spec(options) => ops::spec::spec(options)?,
         Command::Start(id) => ops::start::start(place, id)?,
         Command::Unpack(options) => {
-            output::write(&image::unpack(options, Some(plan::default_profile()?))?.to_string())?;
+            output::write(&image::unpack(options, Some(plan::default_profile()?), &mut |_| {})?.to_string())?;
         }
         Command::State(id) => output::write(&output::state(&ops::state::state(place, id)?)?)?,
     }

@@ -1,8 +1,7 @@
-//! Blobs, read once and verified while they are read: size before, digest at the end.
+//! Blobs: where they are, their size and digest, and what is said of one that is not what its descriptor says.
 
-use std::io::{self, BufRead, Read};
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256, Sha512};
 
@@ -98,11 +97,20 @@ pub fn digest_of(algorithm: Algorithm, bytes: &[u8]) -> Digest {
     hasher.finish()
 }
 
-/// A stretch of a file: a blob's file, or its place in an archive.
+/// Where the bytes of a blob are.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// In a file: its own, or an archive.
+    File(Arc<OwnedFd>),
+    /// In its descriptor, decoded.
+    Memory(Arc<[u8]>),
+}
+
+/// A stretch of bytes that is a blob.
 #[derive(Debug, Clone)]
 pub struct Section {
-    /// The file.
-    pub file: Rc<OwnedFd>,
+    /// Of what.
+    pub source: Source,
     /// Where the blob begins.
     pub at: u64,
     /// How many bytes it has.
@@ -110,13 +118,30 @@ pub struct Section {
 }
 
 impl Section {
+    /// Bytes from `offset` on: how many of `buffer` were filled, 0 at the end.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, sys::Error> {
+        let left = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let room = left.min(buffer.len());
+        let at = self.at + offset;
+        match &self.source {
+            _ if room == 0 => Ok(0),
+            Source::File(file) => sys::file::read_at(&**file, &mut buffer[..room], at),
+            Source::Memory(bytes) => {
+                let from = usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+                let count = room.min(bytes.len() - from);
+                buffer[..count].copy_from_slice(&bytes[from..from + count]);
+                Ok(count)
+            }
+        }
+    }
+
     /// Reads all of it, which may be at most `limit` bytes.
     pub fn read(&self, limit: u64) -> Result<Vec<u8>, Error> {
         let size = usize::try_from(self.size).ok().filter(|_| self.size <= limit);
         let mut bytes = vec![0; size.ok_or(Error::TooBig { size: self.size, limit })?];
         let mut filled = 0;
         while filled < bytes.len() {
-            match sys::file::read_at(&*self.file, &mut bytes[filled..], self.at + filled as u64)? {
+            match self.read_at(&mut bytes[filled..], filled as u64)? {
                 0 => return Err(Error::Size { said: self.size, found: filled as u64 }),
                 count => filled += count,
             }
@@ -125,92 +150,14 @@ impl Section {
     }
 }
 
-const BUFFER: usize = 256 << 10;
-
-/// Reads a blob from its beginning, hashing every byte that leaves the file.
-#[derive(Debug)]
-pub struct Blob {
-    section: Section,
-    digest: Digest,
-    hasher: Hasher,
-    buffer: Box<[u8]>,
-    start: usize,
-    end: usize,
-    read: u64,
-}
-
-impl Blob {
-    /// Begins to read. The section's size has been compared with the descriptor's by the layout.
-    pub fn new(section: Section, digest: Digest) -> Self {
-        let hasher = Hasher::new(digest.algorithm());
-        Self { section, digest, hasher, buffer: vec![0; BUFFER].into(), start: 0, end: 0, read: 0 }
-    }
-
-    /// How many bytes have left the file so far.
-    pub fn consumed(&self) -> u64 {
-        self.read
-    }
-
-    fn refill(&mut self) -> Result<(), sys::Error> {
-        let left = self.section.size - self.read;
-        let room = usize::try_from(left).map_or(BUFFER, |left| left.min(BUFFER));
-        let at = self.section.at + self.read;
-        let count = match room {
-            0 => 0,
-            _ => sys::file::read_at(&*self.section.file, &mut self.buffer[..room], at)?,
-        };
-        (self.start, self.end) = (0, count);
-        self.read += count as u64;
-        self.hasher.update(&self.buffer[..count]);
-        Ok(())
-    }
-
-    /// Reads what is left and compares the digest. To be called after an error of the content
-    /// too: a damaged blob is then named as what it is.
-    pub fn verify(mut self) -> Result<(), Error> {
-        loop {
-            self.refill()?;
-            if self.end == 0 {
-                break;
-            }
-        }
-        if self.read != self.section.size {
-            return Err(Error::Size { said: self.section.size, found: self.read });
-        }
-        same(&self.digest, self.hasher.finish())
-    }
-}
-
 /// Compares the digest of a whole document.
 pub fn check(digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
     same(digest, digest_of(digest.algorithm(), bytes))
 }
 
-fn same(digest: &Digest, found: Digest) -> Result<(), Error> {
+/// Compares what was found with what should be.
+pub fn same(digest: &Digest, found: Digest) -> Result<(), Error> {
     if found == *digest { Ok(()) } else { Err(Error::Content(found)) }
-}
-
-impl Read for Blob {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let from = self.fill_buf()?;
-        let count = from.len().min(into.len());
-        into[..count].copy_from_slice(&from[..count]);
-        self.consume(count);
-        Ok(count)
-    }
-}
-
-impl BufRead for Blob {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.start == self.end {
-            self.refill()?;
-        }
-        Ok(&self.buffer[self.start..self.end])
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.start += count;
-    }
 }
 
 /// The content of a descriptor that carries it in `data`, verified as if it were a file.
@@ -230,17 +177,10 @@ pub fn embedded(descriptor: &Descriptor, limit: u64) -> Result<Option<Vec<u8>>, 
 
 #[cfg(test)]
 mod tests {
-    use super::{Blob, Error, Section, digest_of};
-    use crate::types::{Algorithm, Digest};
-    use std::io::{Read, Write};
-    use std::rc::Rc;
-
-    fn blob(content: &[u8], size: u64, digest: Digest) -> Blob {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(b"before").unwrap();
-        file.write_all(content).unwrap();
-        Blob::new(Section { file: Rc::new(file.into()), at: 6, size }, digest)
-    }
+    use super::{Error, Section, Source, digest_of};
+    use crate::types::Algorithm;
+    use std::io::Write;
+    use std::sync::Arc;
 
     #[test]
     fn digests_of_three_algorithms() {
@@ -254,14 +194,17 @@ mod tests {
     }
 
     #[test]
-    fn content_and_length_are_verified_even_when_only_part_was_read() {
-        let digest = digest_of(Algorithm::Sha256, b"abcdef");
-        let mut good = blob(b"abcdef", 6, digest.clone());
-        let mut two = [0; 2];
-        good.read_exact(&mut two).unwrap();
-        assert_eq!(&two, b"ab");
-        good.verify().unwrap();
-        assert!(matches!(blob(b"abcdeF", 6, digest.clone()).verify(), Err(Error::Content(_))));
-        assert!(matches!(blob(b"abcde", 6, digest).verify(), Err(Error::Size { found: 5, .. })));
+    fn sections_are_read_in_their_bounds() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"before abc after").unwrap();
+        let file = Source::File(Arc::new(file.into()));
+        let memory = Source::Memory(b"before abc after"[..].into());
+        for source in [file, memory] {
+            let section = Section { source, at: 7, size: 3 };
+            assert_eq!(section.read(3).unwrap(), b"abc");
+            assert!(matches!(section.read(2), Err(Error::TooBig { size: 3, limit: 2 })));
+            let long = Section { size: 99, ..section };
+            assert!(matches!(long.read(99), Err(Error::Size { said: 99, .. })));
+        }
     }
 }

@@ -26,6 +26,9 @@ pub struct Descriptor {
     pub size: u64,
     /// The blob itself, in base 64.
     pub data: Option<String>,
+    /// Where else the blob may be had.
+    #[serde(deserialize_with = "nullable")]
+    pub urls: Vec<String>,
     /// Free text, of which `org.opencontainers.image.ref.name` names an image.
     #[serde(deserialize_with = "nullable")]
     pub annotations: BTreeMap<String, String>,

@@ -6,7 +6,7 @@ use super::platform::Platform;
 use super::reference::ImageRef;
 use super::{config, layer, layout, select, staging};
 use crate::sys;
-use crate::types::{Digest, InvalidDigest};
+use crate::types::{Digest, InvalidDigest, Signal};
 
 /// An image that was not unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +80,12 @@ pub enum Error {
         /// Why.
         source: staging::Error,
     },
+    /// A signal asked to end.
+    #[error("interrupted by a signal ({0})")]
+    Interrupted(Signal),
+    /// The kernel refused what waiting for the work needs.
+    #[error("watch over the work")]
+    Watch(#[source] sys::Error),
     /// After another error, not everything could be removed.
     #[error("something was left behind ({left}) after an error")]
     LeftBehind {

@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::SFlag;
 
 use super::archive::{self, Member};
-use super::blob::{self, Blob, Section};
+use super::blob::{self, Section, Source};
 use super::document::{self, Descriptor, Index};
 use crate::sys::fd::{self, Resolve};
 use crate::sys::{self, Errno};
@@ -68,7 +68,7 @@ pub struct Layout {
 #[derive(Debug)]
 enum Place {
     Directory(OwnedFd),
-    Archive { file: Rc<OwnedFd>, members: HashMap<Vec<u8>, Member> },
+    Archive { file: Arc<OwnedFd>, members: HashMap<Vec<u8>, Member> },
 }
 
 impl Place {
@@ -81,7 +81,7 @@ impl Place {
             SFlag::S_IFREG => {
                 let length = u64::try_from(stat.st_size).unwrap_or_default();
                 let members = archive::members(&opened, length)?;
-                Ok(Self::Archive { file: Rc::new(opened), members })
+                Ok(Self::Archive { file: Arc::new(opened), members })
             }
             _ => Err(Error::Neither),
         }
@@ -92,7 +92,7 @@ impl Place {
         match self {
             Self::Archive { file, members } => {
                 let member = members.get(path.as_os_str().as_bytes()).ok_or(blob::Error::Missing)?;
-                Ok(Section { file: Rc::clone(file), at: member.at, size: member.size })
+                Ok(Section { source: Source::File(Arc::clone(file)), at: member.at, size: member.size })
             }
             Self::Directory(root) => {
                 let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
@@ -105,7 +105,7 @@ impl Place {
                     return Err(blob::Error::NotRegular);
                 }
                 let size = u64::try_from(stat.st_size).unwrap_or_default();
-                Ok(Section { file: Rc::new(file), at: 0, size })
+                Ok(Section { source: Source::File(Arc::new(file)), at: 0, size })
             }
         }
     }
@@ -138,8 +138,12 @@ impl Layout {
         }
     }
 
-    /// Finds a blob and compares its size with the descriptor's, without reading it.
+    /// Finds a blob, which the descriptor itself may carry, and compares its size with the descriptor's, without reading it.
     pub fn find(&self, descriptor: &Descriptor) -> Result<Section, blob::Error> {
+        if let Some(bytes) = blob::embedded(descriptor, self.document_bytes)? {
+            let size = bytes.len() as u64;
+            return Ok(Section { source: Source::Memory(bytes.into()), at: 0, size });
+        }
         let section = self.place.find(&blob_path(&descriptor.digest()?))?;
         if section.size != descriptor.size {
             return Err(blob::Error::Size { said: descriptor.size, found: section.size });
@@ -147,16 +151,8 @@ impl Layout {
         Ok(section)
     }
 
-    /// Begins to read a blob; [`Blob::verify`] ends it.
-    pub fn blob(&self, descriptor: &Descriptor) -> Result<Blob, blob::Error> {
-        Ok(Blob::new(self.find(descriptor)?, descriptor.digest()?))
-    }
-
     /// Reads and verifies a whole document, which the descriptor itself may carry.
     pub fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>, blob::Error> {
-        if let Some(bytes) = blob::embedded(descriptor, self.document_bytes)? {
-            return Ok(bytes);
-        }
         let bytes = self.find(descriptor)?.read(self.document_bytes)?;
         blob::check(&descriptor.digest()?, &bytes)?;
         Ok(bytes)

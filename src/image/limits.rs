@@ -15,6 +15,8 @@ pub struct Limits {
     pub ratio: u64,
     /// Below this many uncompressed bytes a layer may be compressed as well as it likes.
     pub ratio_floor: u64,
+    /// Bytes that a zstd stream may look back, rounded down to a power of two: so much memory it may take.
+    pub window: u64,
     /// Bytes of an index, manifest or config document.
     pub document_bytes: u64,
     /// Bytes of one entry's extended header, long name or sparse map.
@@ -34,6 +36,7 @@ impl Default for Limits {
             depth: 256,
             ratio: 4_000,
             ratio_floor: 64 << 20,
+            window: 128 << 20,
             document_bytes: 4 << 20,
             header_bytes: 1 << 20,
             index_depth: 4,

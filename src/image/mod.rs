@@ -11,19 +11,25 @@ mod blob;
 mod config;
 mod document;
 mod error;
+mod hash;
 mod layer;
 mod layout;
 mod limits;
+mod pipeline;
 mod platform;
+mod pool;
+mod progress;
 mod reference;
 mod remove;
 mod report;
 mod select;
 mod staging;
+mod watch;
 
 pub use error::Error;
 pub use limits::Limits;
 pub use platform::{InvalidPlatform, Platform};
+pub use progress::{LayerProgress, Progress};
 pub use reference::{ImageRef, InvalidReference, Wanted};
 pub use report::Report;
 
@@ -32,11 +38,13 @@ use std::time::Instant;
 
 use oci_spec::runtime::LinuxSeccomp;
 
+use crate::sys::signals::Interrupts;
 use crate::types::Digest;
 use config::Runner;
 use document::Descriptor;
-use layer::{Owners, Totals, Tree};
+use layer::{Owners, Tree};
 use layout::Layout;
+use pipeline::Totals;
 use select::Image;
 use staging::Staging;
 
@@ -51,6 +59,8 @@ pub struct UnpackOptions {
     pub platform: Option<Platform>,
     /// How much the image may ask for.
     pub limits: Limits,
+    /// Have everything on the disk before the bundle appears.
+    pub sync: bool,
 }
 
 /// A layer whose descriptor and `diff_id` have been looked at.
@@ -67,9 +77,13 @@ struct Chosen {
     layers: Vec<Layer>,
 }
 
-/// Unpacks an image into a bundle, whose containers get the filter `seccomp`. On an error the bundle does not exist, and nothing else has
-/// been left anywhere.
-pub fn unpack(options: &UnpackOptions, seccomp: Option<LinuxSeccomp>) -> Result<Report, Error> {
+/// Unpacks an image into a bundle, whose containers get the filter `seccomp`. On an error, and on a signal that asks to end, the bundle
+/// does not exist, and nothing else has been left anywhere. `watch` is called ten times a second.
+pub fn unpack(
+    options: &UnpackOptions,
+    seccomp: Option<LinuxSeccomp>,
+    watch: &mut dyn FnMut(&Progress),
+) -> Result<Report, Error> {
     let start = Instant::now();
     let layout = Layout::open(&options.image.layout, options.limits.document_bytes)
         .map_err(|source| Error::Layout { path: options.image.layout.clone(), source })?;
@@ -80,9 +94,13 @@ pub fn unpack(options: &UnpackOptions, seccomp: Option<LinuxSeccomp>) -> Result<
     let layers = check(&layout, &image)?;
     let chosen = Chosen { layout, image, layers };
 
-    let staging = Staging::begin(&options.bundle)
-        .map_err(|source| Error::Bundle { path: options.bundle.clone(), source })?;
-    let (totals, notes) = match fill(&staging, &chosen, &options.limits, seccomp) {
+    let no_bundle = |source| Error::Bundle { path: options.bundle.clone(), source };
+    let sizes = chosen.layers.iter().map(|layer| (layer.digest.clone(), layer.descriptor.size));
+    let progress = Progress::new(sizes);
+    let interrupts = Interrupts::hold().map_err(Error::Watch)?;
+    let staging = Staging::begin(&options.bundle).map_err(no_bundle)?;
+    let work = || fill(&staging, &chosen, options, seccomp, &progress);
+    let (totals, notes) = match watch::supervise(&progress, &interrupts, watch, work) {
         Ok(done) => done,
         Err(error) => {
             return match staging.discard() {
@@ -91,7 +109,7 @@ pub fn unpack(options: &UnpackOptions, seccomp: Option<LinuxSeccomp>) -> Result<
             };
         }
     };
-    staging.publish().map_err(|source| Error::Bundle { path: options.bundle.clone(), source })?;
+    staging.publish(options.sync).map_err(no_bundle)?;
     let Chosen { image, layers, .. } = chosen;
     Ok(Report {
         image: name(&options.image, &image),
@@ -138,46 +156,37 @@ fn check(layout: &Layout, image: &Image) -> Result<Vec<Layer>, Error> {
         if !layer::is_layer(&descriptor.media_type) {
             return Err(failed(layer::Error::MediaType(descriptor.media_type.clone())));
         }
-        layout.find(descriptor).map_err(|error| failed(error.into()))?;
+        layout.find(descriptor).map_err(|error| failed(elsewhere(descriptor, error)))?;
         layers.push(Layer { descriptor: descriptor.clone(), digest, diff_id });
     }
     Ok(layers)
+}
+
+/// A foreign layer need not be in the layout.
+fn elsewhere(descriptor: &Descriptor, error: blob::Error) -> layer::Error {
+    match (error, descriptor.urls.as_slice()) {
+        (blob::Error::Missing, [_, ..]) => layer::Error::Foreign(descriptor.urls.join(" or ")),
+        (error, _) => error.into(),
+    }
 }
 
 /// Everything that happens in the private directory.
 fn fill(
     staging: &Staging,
     chosen: &Chosen,
-    limits: &Limits,
+    options: &UnpackOptions,
     seccomp: Option<LinuxSeccomp>,
+    progress: &Progress,
 ) -> Result<(Totals, Vec<String>), Error> {
     let root = staging.rootfs().map_err(Error::Write)?;
     let mut tree = Tree::new(
         crate::sys::fd::duplicate(&root).map_err(Error::Write)?,
-        limits.depth,
+        options.limits.depth,
         Owners::of_this_process(),
     );
-    let totals = apply_layers(&mut tree, chosen, limits)?;
+    let totals = pipeline::apply(&mut tree, chosen, &options.limits, progress)?;
     let text = config::convert(&chosen.image.config, &root, Runner::this_process(), seccomp)
         .map_err(Error::Convert)?;
     staging.write("config.json", &text).map_err(Error::Write)?;
     Ok((totals, tree.notes.iter().map(|(note, times)| format!("{note} ({times} times)")).collect()))
-}
-
-fn apply_layers(tree: &mut Tree, chosen: &Chosen, limits: &Limits) -> Result<Totals, Error> {
-    let mut totals = Totals::default();
-    let count = chosen.layers.len();
-    for (at, one) in chosen.layers.iter().enumerate() {
-        let failed = |source| Error::Layer {
-            number: at + 1,
-            count,
-            digest: one.digest.clone(),
-            source: Box::new(source),
-        };
-        tree.next_layer(at > 0);
-        let blob = chosen.layout.blob(&one.descriptor).map_err(|error| failed(error.into()))?;
-        layer::apply(tree, blob, one.diff_id.clone(), limits, &mut totals).map_err(failed)?;
-    }
-    layer::finish(tree).map_err(|error| Error::Attributes(Box::new(error)))?;
-    Ok(totals)
 }

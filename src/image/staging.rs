@@ -11,7 +11,7 @@ use nix::sys::stat::SFlag;
 
 use super::remove::remove_all;
 use crate::sys::fd::{self, Resolve};
-use crate::sys::{self, Errno, xattr};
+use crate::sys::{self, Errno, file, xattr};
 
 /// A bundle that cannot be made at its place.
 #[derive(Debug, thiserror::Error)]
@@ -81,8 +81,12 @@ impl Staging {
         fd::write_all(&file, content)
     }
 
-    /// Puts the bundle at its place. An empty directory there is replaced, nothing else is.
-    pub fn publish(mut self) -> Result<(), Error> {
+    /// Puts the bundle at its place. An empty directory there is replaced, nothing else is. With `sync` everything is on the disk before,
+    /// and the name afterwards.
+    pub fn publish(mut self, sync: bool) -> Result<(), Error> {
+        if sync {
+            file::sync_all(&self.directory)?;
+        }
         match fd::rename(&self.parent, Path::new(&self.temporary), &self.parent, Path::new(&self.name)) {
             Err(error) if matches!(error.errno, Errno::ENOTEMPTY | Errno::EEXIST | Errno::ENOTDIR) => {
                 Err(Error::Exists)
@@ -90,7 +94,7 @@ impl Staging {
             done => {
                 done?;
                 self.published = true;
-                Ok(())
+                if sync { Ok(file::sync(&self.parent)?) } else { Ok(()) }
             }
         }
     }
@@ -140,7 +144,7 @@ mod tests {
         std::fs::create_dir(&bundle).unwrap();
         let staging = Staging::begin(&bundle).unwrap();
         staging.write("config.json", b"{}").unwrap();
-        staging.publish().unwrap();
+        staging.publish(true).unwrap();
         assert_eq!(std::fs::read(bundle.join("config.json")).unwrap(), b"{}");
         assert!(matches!(Staging::begin(&bundle), Err(Error::Exists)));
         assert_eq!(names(), 1);
@@ -152,7 +156,7 @@ mod tests {
         let bundle = dir.path().join("bundle");
         let staging = Staging::begin(&bundle).unwrap();
         std::fs::write(&bundle, "mine").unwrap();
-        assert!(matches!(staging.publish(), Err(Error::Exists)));
+        assert!(matches!(staging.publish(true), Err(Error::Exists)));
         assert_eq!(std::fs::read(&bundle).unwrap(), b"mine");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }

@@ -39,6 +39,16 @@ pub fn set_len(fd: impl AsFd, length: u64) -> Result<()> {
         .named(|| format!("ftruncate({}, {length})", show_fd(&fd)))
 }
 
+/// fsync(2)
+pub fn sync(fd: impl AsFd) -> Result<()> {
+    nix::unistd::fsync(&fd).named(|| format!("fsync({})", show_fd(&fd)))
+}
+
+/// syncfs(2): everything that was written to the file system of `fd`.
+pub fn sync_all(fd: impl AsFd) -> Result<()> {
+    nix::unistd::syncfs(&fd).named(|| format!("syncfs({})", show_fd(&fd)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::{read_at, set_len, write_at};

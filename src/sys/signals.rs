@@ -65,6 +65,60 @@ impl AsFd for Forwarder {
     }
 }
 
+/// Holds back the signals that ask a program to end, for one that has something to clean up before.
+#[derive(Debug)]
+pub struct Interrupts {
+    signals: SignalFd,
+    before: SigSet,
+}
+
+impl Interrupts {
+    /// Blocks SIGHUP, SIGINT, SIGQUIT and SIGTERM in this thread and in those it starts, but for those that the caller's caller has
+    /// chosen to ignore.
+    pub fn hold() -> Result<Self> {
+        let mut held = SigSet::empty();
+        for signal in [NixSignal::SIGHUP, NixSignal::SIGINT, NixSignal::SIGQUIT, NixSignal::SIGTERM] {
+            if !is_ignored(signal)? {
+                held.add(signal);
+            }
+        }
+        let mut before = SigSet::empty();
+        nix::sys::signal::pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&held), Some(&mut before))
+            .named(|| "pthread_sigmask()".to_owned())?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let signals = SignalFd::with_flags(&held, flags).named(|| "signalfd()".to_owned())?;
+        Ok(Self { signals, before })
+    }
+
+    /// The signal that has come, if one has.
+    pub fn next(&self) -> Result<Option<Signal>> {
+        let info = self.signals.read_signal().named(|| "read(signalfd)".to_owned())?;
+        Ok(info.and_then(|info| Signal::from_number(info.ssi_signo as i32)))
+    }
+}
+
+fn is_ignored(signal: NixSignal) -> Result<bool> {
+    // SAFETY: sigaction is a plain structure for which zero is a valid value.
+    let mut old: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: without a new action nothing changes; the old one is written to a structure of ours.
+    let done = unsafe { libc::sigaction(signal as i32, std::ptr::null(), &raw mut old) };
+    nix::errno::Errno::result(done).named(|| format!("sigaction({signal})"))?;
+    Ok(old.sa_sigaction == libc::SIG_IGN)
+}
+
+impl AsFd for Interrupts {
+    /// Readable when there is a signal.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.signals.as_fd()
+    }
+}
+
+impl Drop for Interrupts {
+    fn drop(&mut self) {
+        self.before.thread_set_mask().unwrap_or(());
+    }
+}
+
 /// Sends a signal to a process that may have ended.
 pub fn deliver(pidfd: impl AsFd, signal: Signal) -> Result<()> {
     match process::signal(pidfd, signal) {

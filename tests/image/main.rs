@@ -5,6 +5,7 @@
 
 mod archives;
 mod attributes;
+mod compressed;
 mod damage;
 mod generated;
 mod hostile;

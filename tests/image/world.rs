@@ -67,8 +67,9 @@ impl World {
             bundle: self.bundle(),
             platform: self.platform.clone(),
             limits: self.limits.clone(),
+            sync: false,
         };
-        let result = image::unpack(&options, None);
+        let result = image::unpack(&options, None, &mut |_| {});
         assert_eq!(look(&self.decoy()), before, "something outside of the bundle has changed");
         match result {
             Ok(_) => {

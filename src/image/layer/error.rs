@@ -25,12 +25,15 @@ pub enum Error {
     /// The media type is none of a layer.
     #[error("unknown media type {0:?}")]
     MediaType(String),
-    /// A compression that keg does not read.
-    #[error("the layer is compressed with zstd, which is not supported")]
-    Zstd,
+    /// The blob is elsewhere, as those of foreign layers are.
+    #[error("the blob is missing; this foreign layer is to be had from {0}")]
+    Foreign(String),
     /// The compressed stream is damaged or cannot be read.
     #[error("decompress: {}", Plain(.0))]
     Stream(io::Error),
+    /// Whoever reads the layer has given up, and knows why; or all is to end.
+    #[error("the layer was not read to its end")]
+    Aborted,
     /// More than one of the limits allows.
     #[error("{0}")]
     Limit(String),

@@ -1,11 +1,13 @@
-//! One layer: its bytes inflated, hashed and counted ([`stream`]), taken apart into entries
+//! One layer: its bytes inflated ([`inflate`], [`compression`]) on a thread of its own, received ([`stream`]), taken apart into entries
 //! ([`entry`], [`header`], [`pax`], [`sparse`]) and performed on the tree ([`apply`], [`tree`],
 //! [`whiteout`], [`metadata`]), in one pass.
 
 mod apply;
+mod compression;
 mod entry;
 mod error;
 pub(super) mod header;
+mod inflate;
 mod metadata;
 mod path;
 pub(super) mod pax;
@@ -14,53 +16,28 @@ mod stream;
 mod tree;
 mod whiteout;
 
+pub use compression::is_layer;
 pub use error::Error;
+pub use inflate::Inflate;
 pub use metadata::Owners;
-pub use stream::is_layer;
+pub use stream::{Message, Stream};
 pub use tree::Tree;
 
-use super::blob::Blob;
 use super::limits::Limits;
-use crate::types::Digest;
+use super::progress::Progress;
 
-/// How much of the limits is left, and what has been done with the rest.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Uncompressed bytes.
-    pub bytes: u64,
-    /// Tar entries.
-    pub entries: u64,
-}
-
-/// Applies a layer. On success blob and `diff_id` have been verified.
+/// Applies a layer, all of whose bytes are taken; whether they were the right ones others know. `entries` counts those of all layers.
 pub fn apply(
     tree: &mut Tree,
-    blob: Blob,
-    diff_id: Digest,
+    mut stream: Stream,
     limits: &Limits,
-    totals: &mut Totals,
+    entries: &mut u64,
+    progress: &Progress,
 ) -> Result<(), Error> {
-    let most = limits.image_bytes.saturating_sub(totals.bytes);
-    let mut stream = stream::Stream::new(blob, diff_id, limits, most)?;
-    match entries(tree, &mut stream, limits, totals) {
-        Ok(()) => {
-            totals.bytes += stream.finish()?;
-            Ok(())
-        }
-        Err(error) => Err(stream.blame(error)),
-    }
-}
-
-fn entries(
-    tree: &mut Tree,
-    stream: &mut stream::Stream,
-    limits: &Limits,
-    totals: &mut Totals,
-) -> Result<(), Error> {
-    let mut reader = entry::Reader::new(stream, limits.header_bytes);
+    let mut reader = entry::Reader::new(&mut stream, limits.header_bytes);
     while let Some(entry) = reader.next_entry()? {
-        totals.entries += 1;
-        if totals.entries > limits.entries {
+        *entries += 1;
+        if *entries > limits.entries {
             return Err(Error::Limit(format!("the image has more than {} entries", limits.entries)));
         }
         if let entry::Kind::File(Some(map)) = &entry.kind
@@ -69,8 +46,12 @@ fn entries(
             return Err(Error::Limit(format!("a sparse file of {} bytes", map.length)));
         }
         apply::apply(tree, limits.depth, &entry, &mut reader)?;
+        progress.entry();
+        if progress.is_stopped() {
+            return Err(Error::Aborted);
+        }
     }
-    Ok(())
+    Ok(stream.drain()?)
 }
 
 /// Gives directories their attributes. To be called once, after the last layer.

@@ -1,178 +1,47 @@
-//! The uncompressed bytes of a layer: inflated, hashed for the diff_id and counted on their way.
+//! The uncompressed bytes of a layer as they come from the thread that inflates it.
 
 use std::io::{self, BufRead, Read};
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 
-use flate2::bufread::MultiGzDecoder;
+use crate::image::pool::Buffer;
 
-use super::Error;
-use crate::image::blob::{Blob, Hasher};
-use crate::image::limits::Limits;
-use crate::types::Digest;
-
-/// How a layer is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compression {
-    /// Not at all.
-    None,
-    /// Gzip, any number of members.
-    Gzip,
-    /// Zstandard, any number of frames.
-    Zstd,
+/// What the inflating thread says.
+#[derive(Debug)]
+pub enum Message {
+    /// The next bytes.
+    Piece(Arc<Buffer>),
+    /// There are no more.
+    End,
 }
 
-impl Compression {
-    /// As the content begins: media types are often wrong about this.
-    fn of(beginning: &[u8]) -> Self {
-        match beginning {
-            [0x1f, 0x8b, ..] => Self::Gzip,
-            // A frame, or a skippable one before it.
-            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
-            _ => Self::None,
-        }
-    }
-}
-
-/// Whether a media type is one of a layer; an empty one may be anything.
-pub fn is_layer(media_type: &str) -> bool {
-    let oci =
-        ["application/vnd.oci.image.layer.v1.tar", "application/vnd.oci.image.layer.nondistributable.v1.tar"];
-    let compressions = ["", "+gzip", "+zstd"];
-    let docker = [
-        "",
-        "application/vnd.docker.image.rootfs.diff.tar",
-        "application/vnd.docker.image.rootfs.diff.tar.gzip",
-        "application/vnd.docker.image.rootfs.diff.tar.zstd",
-        "application/vnd.docker.image.rootfs.foreign.diff.tar",
-        "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
-    ];
-    docker.contains(&media_type)
-        || oci.iter().any(|oci| media_type.strip_prefix(oci).is_some_and(|rest| compressions.contains(&rest)))
-}
-
-enum Source {
-    Plain(Box<Blob>),
-    Gzip(Box<MultiGzDecoder<Blob>>),
-}
-
-impl Source {
-    fn blob(&self) -> &Blob {
-        match self {
-            Self::Plain(blob) => blob,
-            Self::Gzip(decoder) => decoder.get_ref(),
-        }
-    }
-
-    fn into_blob(self) -> Blob {
-        match self {
-            Self::Plain(blob) => *blob,
-            Self::Gzip(decoder) => decoder.into_inner(),
-        }
-    }
-
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(blob) => blob.read(buffer),
-            Self::Gzip(decoder) => decoder.read(buffer),
-        }
-    }
-}
-
-const BUFFER: usize = 256 << 10;
-
-/// The layer while it is read.
-pub struct Stream {
-    source: Source,
-    buffer: Box<[u8]>,
-    start: usize,
-    end: usize,
-    produced: u64,
-    most: u64,
-    ratio: u64,
-    ratio_floor: u64,
-    diff_id: Digest,
-    hasher: Hasher,
-}
-
-/// A limit that the stream has reached, on its way through `std::io`.
+/// The inflating thread has given up; it knows why.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Exceeded(String);
+#[error("the layer was not read to its end")]
+pub struct Aborted;
+
+/// One layer's bytes.
+#[derive(Debug)]
+pub struct Stream {
+    messages: Receiver<Message>,
+    piece: Option<Arc<Buffer>>,
+    start: usize,
+    ended: bool,
+}
 
 impl Stream {
-    /// Begins to read a layer that may have at most `most` uncompressed bytes.
-    pub fn new(mut blob: Blob, diff_id: Digest, limits: &Limits, most: u64) -> Result<Self, Error> {
-        let beginning = blob.fill_buf().map_err(Error::Stream)?;
-        let source = match Compression::of(beginning) {
-            Compression::None => Source::Plain(Box::new(blob)),
-            Compression::Gzip => Source::Gzip(Box::new(MultiGzDecoder::new(blob))),
-            Compression::Zstd => return Err(Error::Zstd),
-        };
-        Ok(Self {
-            source,
-            buffer: vec![0; BUFFER].into(),
-            start: 0,
-            end: 0,
-            produced: 0,
-            most: limits.layer_bytes.min(most),
-            ratio: limits.ratio,
-            ratio_floor: limits.ratio_floor,
-            hasher: Hasher::new(diff_id.algorithm()),
-            diff_id,
-        })
+    /// The layer whose bytes come as these messages.
+    pub fn new(messages: Receiver<Message>) -> Self {
+        Self { messages, piece: None, start: 0, ended: false }
     }
 
-    fn refill(&mut self) -> io::Result<()> {
-        let count = self.source.read(&mut self.buffer)?;
-        (self.start, self.end) = (0, count);
-        self.hasher.update(&self.buffer[..count]);
-        self.produced += count as u64;
-        if self.produced > self.most {
-            let text = format!("the layer has more than {} bytes uncompressed", self.most);
-            return Err(io::Error::other(Exceeded(text)));
-        }
-        let compressed = self.source.blob().consumed().saturating_mul(self.ratio);
-        if self.produced > self.ratio_floor && self.produced > compressed {
-            let text = format!("the layer is compressed to less than 1/{} of its size", self.ratio);
-            return Err(io::Error::other(Exceeded(text)));
-        }
-        Ok(())
-    }
-
-    /// Reads to the end, then compares the blob's digest and the `diff_id`. Returns the number of
-    /// uncompressed bytes.
-    pub fn finish(mut self) -> Result<u64, Error> {
+    /// Takes what is left. It belongs to the diff_id, and to no entry.
+    pub fn drain(&mut self) -> io::Result<()> {
         loop {
-            match self.refill() {
-                Err(error) => {
-                    let error = Error::from(error);
-                    return Err(self.blame(error));
-                }
-                Ok(()) if self.end == 0 => break,
-                Ok(()) => {}
+            match self.fill_buf()?.len() {
+                0 => return Ok(()),
+                count => self.consume(count),
             }
-        }
-        self.source.into_blob().verify()?;
-        let found = self.hasher.finish();
-        if found != self.diff_id {
-            return Err(Error::WrongDiffId { said: self.diff_id, found });
-        }
-        Ok(self.produced)
-    }
-
-    /// The better of two explanations of a failure: a damaged blob, if it is damaged.
-    pub fn blame(self, error: Error) -> Error {
-        if !error.is_of_content() {
-            return error;
-        }
-        self.source.into_blob().verify().err().map_or(error, Error::Blob)
-    }
-}
-
-impl From<io::Error> for Error {
-    fn from(error: io::Error) -> Self {
-        match error.get_ref().and_then(|inner| inner.downcast_ref::<Exceeded>()) {
-            Some(Exceeded(text)) => Self::Limit(text.clone()),
-            None => Self::Stream(error),
         }
     }
 }
@@ -189,10 +58,16 @@ impl Read for Stream {
 
 impl BufRead for Stream {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.start == self.end {
-            self.refill()?;
+        if self.piece.as_ref().is_none_or(|piece| self.start == piece.len()) && !self.ended {
+            // The old one goes back before the next is waited for.
+            self.piece = None;
+            match self.messages.recv() {
+                Ok(Message::Piece(piece)) => (self.piece, self.start) = (Some(piece), 0),
+                Ok(Message::End) => self.ended = true,
+                Err(_) => return Err(io::Error::other(Aborted)),
+            }
         }
-        Ok(&self.buffer[self.start..self.end])
+        Ok(self.piece.as_ref().map_or(&[], |piece| &piece[self.start..]))
     }
 
     fn consume(&mut self, count: usize) {

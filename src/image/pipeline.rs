@@ -1,0 +1,138 @@
+//! All layers, by three threads: one reads and inflates ([`layer::Inflate`]), one hashes ([`hash`]), and the caller's writes. A layer counts
+//! as applied when the three have said so; of several errors the one that comes first in the image is told, whoever was faster.
+
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, ScopedJoinHandle};
+
+use super::blob;
+use super::hash::{self, Found};
+use super::layer::{self, Inflate, Message, Stream, Tree};
+use super::limits::Limits;
+use super::progress::Progress;
+use super::{Chosen, Error, Layer};
+
+/// How much there was.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Uncompressed bytes.
+    pub bytes: u64,
+    /// Tar entries.
+    pub entries: u64,
+}
+
+/// Applies the layers. On success every blob and every `diff_id` has been verified.
+pub fn apply(
+    tree: &mut Tree,
+    chosen: &Chosen,
+    limits: &Limits,
+    progress: &Progress,
+) -> Result<Totals, Error> {
+    let layers = &chosen.layers;
+    let algorithms: Vec<_> =
+        layers.iter().map(|layer| (layer.digest.algorithm(), layer.diff_id.algorithm())).collect();
+    let (senders, receivers): (Vec<_>, Vec<_>) = layers.iter().map(|_| mpsc::channel()).unzip();
+    let mut totals = Totals::default();
+    let (inflated, found, applied) = thread::scope(|scope| {
+        let (jobs, work) = mpsc::channel();
+        let hasher = scope.spawn(move || hash::run(&work, &algorithms));
+        let inflater = Inflate::new(limits, progress, jobs);
+        let inflater = scope.spawn(move || inflate(chosen, inflater, senders));
+        let applied = write(tree, receivers, limits, &mut totals.entries, progress);
+        (join(inflater), join(hasher), applied)
+    });
+    let mut applied = applied.into_iter();
+    let mut inflated = inflated.into_iter();
+    let mut found = found.into_iter();
+    for (at, one) in layers.iter().enumerate() {
+        totals.bytes +=
+            verdict(one, applied.next(), inflated.next(), found.next()).map_err(|source| Error::Layer {
+                number: at + 1,
+                count: layers.len(),
+                digest: one.digest.clone(),
+                source: Box::new(source),
+            })?;
+    }
+    layer::finish(tree).map_err(|error| Error::Attributes(Box::new(error)))?;
+    Ok(totals)
+}
+
+fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// The first error ends it.
+fn inflate(
+    chosen: &Chosen,
+    mut inflater: Inflate<'_>,
+    senders: Vec<Sender<Message>>,
+) -> Vec<Result<u64, layer::Error>> {
+    let mut done = Vec::new();
+    for ((number, one), sender) in chosen.layers.iter().enumerate().zip(senders) {
+        let section = chosen.layout.find(&one.descriptor).map_err(layer::Error::from);
+        done.push(section.and_then(|section| inflater.layer(number, section, &sender)));
+        if done.last().is_some_and(Result::is_err) {
+            break;
+        }
+    }
+    done
+}
+
+/// The first error ends it.
+fn write(
+    tree: &mut Tree,
+    receivers: Vec<Receiver<Message>>,
+    limits: &Limits,
+    entries: &mut u64,
+    progress: &Progress,
+) -> Vec<Result<(), layer::Error>> {
+    let mut done = Vec::new();
+    for (number, receiver) in receivers.into_iter().enumerate() {
+        tree.next_layer(number > 0);
+        let result = layer::apply(tree, Stream::new(receiver), limits, entries, progress);
+        match &result {
+            Ok(()) => progress.applied(number),
+            // No damage of the blob would explain it: there is no need to read it all.
+            Err(error) if !error.is_of_content() && !matches!(error, layer::Error::Aborted) => {
+                progress.stop()
+            }
+            Err(_) => {}
+        }
+        done.push(result);
+        if done.last().is_some_and(Result::is_err) {
+            break;
+        }
+    }
+    done
+}
+
+/// What came of a layer, as its three threads tell it.
+fn verdict(
+    layer: &Layer,
+    applied: Option<Result<(), layer::Error>>,
+    inflated: Option<Result<u64, layer::Error>>,
+    found: Option<Found>,
+) -> Result<u64, layer::Error> {
+    let (mut bytes, mut no_bytes) = (0, None);
+    match inflated {
+        Some(Ok(count)) => bytes = count,
+        Some(Err(error)) => no_bytes = Some(error),
+        None => no_bytes = Some(layer::Error::Aborted),
+    }
+    let error = match applied {
+        Some(Ok(())) => None,
+        Some(Err(error)) if !matches!(error, layer::Error::Aborted) => Some(error),
+        _ => no_bytes.take(),
+    };
+    match (error, found) {
+        (Some(error), _) if !error.is_of_content() => Err(error),
+        (error, None) => Err(no_bytes.or(error).unwrap_or(layer::Error::Aborted)),
+        (error, Some(found)) => {
+            blob::same(&layer.digest, found.blob)?;
+            match error {
+                Some(error) => Err(error),
+                None if found.plain == layer.diff_id => Ok(bytes),
+                None => Err(layer::Error::WrongDiffId { said: layer.diff_id.clone(), found: found.plain }),
+            }
+        }
+    }
+}
