@@ -88,6 +88,7 @@ pub const DEVIATIONS: &[(Kind, &str, &str)] = &[
     (Kind::Crun, "console::run_joins_the_containers_terminal_to_the_callers", "its size is 0 at first"),
     (Kind::Crun, "console::the_name_of_the_master_comes_with_it", "sends a space"),
     (Kind::Crun, "console::the_size_follows_that_of_the_callers_terminal", "its size is 0"),
+    (Kind::Crun, "events::stats_have_the_shape_that_clients_parse", "has no events"),
     (Kind::Crun, "exec::a_cgroup_inside_the_containers_can_be_named", "knows version 2 only"),
     (Kind::Crun, "exec::a_failure_leaves_no_pid_file", OWN_WORDS),
     (Kind::Crun, "exec::a_stopped_container_is_not_joined_and_a_created_one_is", OWN_WORDS),
@@ -168,6 +169,14 @@ pub const DEVIATIONS: &[(Kind, &str, &str)] = &[
     (Kind::Crun, "security::privileges::cve_2016_3697", "takes text for a number"),
     (Kind::Runc, "security::links::cve_2026_41579", CONTROL),
     (Kind::Crun, "security::links::cve_2026_41579", CONTROL),
+    (Kind::Crun, "pause::a_paused_container_is_killed_at_once", FROZEN),
+    (
+        Kind::Crun,
+        "pause::what_is_not_running_cannot_be_paused_and_what_is_not_paused_not_resumed",
+        "resumes what runs",
+    ),
+    (Kind::Crun, "update::a_document_comes_from_a_file_or_from_standard_input", OWN_WORDS),
+    (Kind::Crun, "update::only_a_container_that_lives_has_limits_to_change", OWN_WORDS),
     (Kind::Crun, "stress::of_parallel_creates_of_one_id_exactly_one_wins", OWN_WORDS),
 ];
 

@@ -11,7 +11,9 @@ mod oom;
 mod place;
 mod probe;
 mod remove;
+mod stats;
 mod walk;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -22,7 +24,9 @@ pub use kill::kill_all;
 pub use place::{Placement, join};
 pub use probe::probe;
 pub use remove::{kill_and_remove, remove};
+pub use stats::stats;
 pub use walk::procs;
+pub use watch::{Happened, Watch};
 
 use crate::sys;
 use crate::types::Pid;

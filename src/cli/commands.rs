@@ -9,12 +9,17 @@ use super::args::{
     CreateArgs, DeleteArgs, Globals, KillArgs, ListArgs, ListFormat, RunArgs, SpecArgs, StartArgs, StateArgs,
     UnpackArgs,
 };
+use super::control::{EventsArgs, PauseArgs, PsArgs, PsCommand, ResumeArgs};
 use super::exec::ExecArgs;
 use super::flags::{self, Order, Words};
 use super::inspect::{CheckArgs, FeaturesArgs};
+use super::update::UpdateArgs;
 use crate::image::UnpackOptions;
 use crate::ops::SPEC_VERSION;
-use crate::ops::options::{CreateOptions, DeleteOptions, ExecOptions, KillOptions, RunOptions, SpecOptions};
+use crate::ops::options::{
+    CreateOptions, DeleteOptions, EventsOptions, ExecOptions, KillOptions, RunOptions, SpecOptions,
+    UpdateOptions,
+};
 use crate::types::ContainerId;
 
 /// A command with all that was typed for it.
@@ -26,6 +31,8 @@ pub enum Command {
     Create(CreateOptions),
     /// `delete`
     Delete(DeleteOptions),
+    /// `events`
+    Events(EventsOptions),
     /// `exec`
     Exec(Box<ExecOptions>),
     /// `features`
@@ -34,6 +41,12 @@ pub enum Command {
     Kill(KillOptions),
     /// `list`
     List(ListFormat),
+    /// `pause`
+    Pause(ContainerId),
+    /// `ps`
+    Ps(PsCommand),
+    /// `resume`
+    Resume(ContainerId),
     /// `run`
     Run(RunOptions),
     /// `spec`
@@ -44,21 +57,28 @@ pub enum Command {
     State(ContainerId),
     /// `unpack`
     Unpack(UnpackOptions),
+    /// `update`
+    Update(UpdateOptions),
 }
 
-const COMMANDS: [Entry; 12] = [
+const COMMANDS: [Entry; 17] = [
     Entry::new::<CheckArgs>("check", "say what is wrong with a bundle, without making a container"),
     Entry::new::<CreateArgs>("create", "make a container, whose program then waits for start"),
     Entry::new::<DeleteArgs>("delete", "remove what is left of a container"),
+    Entry::new::<EventsArgs>("events", "show what a container uses, and when it runs out of memory"),
     Entry::new::<ExecArgs>("exec", "run a further program in a running container").flags_first(),
     Entry::new::<FeaturesArgs>("features", "show what this runtime can do"),
     Entry::new::<KillArgs>("kill", "send a signal to a container").flags_first(),
     Entry::new::<ListArgs>("list", "list the containers"),
+    Entry::new::<PauseArgs>("pause", "let all processes of a container stand still"),
+    Entry::new::<PsArgs>("ps", "list the processes of a container").flags_first(),
+    Entry::new::<ResumeArgs>("resume", "let the processes of a paused container go on"),
     Entry::new::<RunArgs>("run", "make a container, start it, and remove it when it has ended"),
     Entry::new::<SpecArgs>("spec", "write a config.json to start from"),
     Entry::new::<StartArgs>("start", "start the program of a created container"),
     Entry::new::<StateArgs>("state", "show the state of a container"),
     Entry::new::<UnpackArgs>("unpack", "make a bundle of an image"),
+    Entry::new::<UpdateArgs>("update", "change the limits of a container"),
 ];
 
 /// What is to be done.

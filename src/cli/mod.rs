@@ -2,11 +2,13 @@
 
 mod args;
 mod commands;
+mod control;
 mod exec;
 mod flags;
 mod inspect;
 mod output;
 mod report;
+mod update;
 
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -14,6 +16,7 @@ use std::path::PathBuf;
 
 use args::Globals;
 use commands::{Command, Request};
+use control::PsCommand;
 use report::Report;
 
 use crate::image;
@@ -102,16 +105,24 @@ fn perform(place: &Place, command: &Command) -> ops::Result<Exit> {
         }
         Command::Create(options) => ops::create::create(place, options)?,
         Command::Delete(options) => ops::delete::delete(place, options)?,
+        Command::Events(options) => {
+            ops::events::events(place, options, &mut |event| Ok(output::write(&output::event(event)?)?))?;
+        }
         Command::Exec(options) => return Ok(Exit::Program(ops::exec::exec(place, options)? as u8)),
         Command::Features => output::write(&output::document(&ops::features::features())?)?,
         Command::Kill(options) => ops::kill::kill(place, options)?,
         Command::List(format) => output::write(&output::list(&ops::list::list(place)?, *format)?)?,
+        Command::Pause(id) => ops::pause::pause(place, id)?,
+        Command::Ps(PsCommand::Table(options)) => output::write(&ops::ps::table(place, options)?)?,
+        Command::Ps(PsCommand::Json(id)) => output::write(&output::pids(&ops::ps::pids(place, id)?)?)?,
+        Command::Resume(id) => ops::resume::resume(place, id)?,
         Command::Run(options) => return Ok(Exit::Program(ops::run::run(place, options)? as u8)),
         Command::Spec(options) => ops::spec::spec(options)?,
         Command::Start(id) => ops::start::start(place, id)?,
         Command::Unpack(options) => {
             output::write(&image::unpack(options, Some(plan::default_profile()?), &mut |_| {})?.to_string())?;
         }
+        Command::Update(options) => ops::update::update(place, options)?,
         Command::State(id) => output::write(&output::state(&ops::state::state(place, id)?)?)?,
     }
     Ok(Exit::Success)

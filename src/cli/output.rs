@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::args::ListFormat;
 use crate::ops::Error;
+use crate::ops::events::Event;
 use crate::ops::state::ContainerState;
 
 /// stdout does not take what the command has to say.
@@ -24,6 +25,16 @@ pub fn write(text: &str) -> Result<(), Unwritable> {
 /// What `state` prints.
 pub fn state(state: &ContainerState) -> Result<String, Error> {
     Ok(serde_json::to_string_pretty(state)? + "\n")
+}
+
+/// A line of `events`.
+pub fn event(event: &Event<'_>) -> Result<String, Error> {
+    Ok(serde_json::to_string(event)? + "\n")
+}
+
+/// What `ps --format json` prints.
+pub fn pids(pids: &[i32]) -> Result<String, Error> {
+    Ok(serde_json::to_string(pids)? + "\n")
 }
 
 /// What `features` prints.

@@ -4,6 +4,7 @@
 pub mod check;
 pub mod create;
 pub mod delete;
+pub mod events;
 pub mod exec;
 pub mod features;
 mod guard;
@@ -14,14 +15,18 @@ mod listener;
 mod mapped_ids;
 pub mod options;
 mod outlet;
+pub mod pause;
 mod pid_file;
 mod probe;
 mod process;
+pub mod ps;
+pub mod resume;
 pub mod run;
 pub mod seal;
 pub mod spec;
 pub mod start;
 pub mod state;
+pub mod update;
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -29,7 +34,7 @@ use std::path::PathBuf;
 use crate::hooks::{Status, document};
 use crate::state::Record;
 use crate::sys::credentials;
-use crate::types::{CgroupManager, Pid};
+use crate::types::{CgroupManager, CgroupRecord, ContainerId, Pid};
 
 /// The version of the runtime specification that keg implements.
 pub const SPEC_VERSION: &str = crate::spec::VERSION;
@@ -64,6 +69,17 @@ impl Place {
 fn hook_state(record: &Record, status: Status, pid: Option<Pid>) -> Result<Vec<u8>> {
     Ok(document(&record.id, status, pid, &record.bundle, &record.annotations)?)
 }
+
+/// The cgroups of a container, for commands that work through them.
+fn own_cgroup(record: &Record) -> Result<&CgroupRecord> {
+    let cgroup = record.cgroup.as_ref().filter(|cgroup| !cgroup.directories.is_empty());
+    Ok(cgroup.ok_or_else(|| NoCgroup(record.id.clone()))?)
+}
+
+/// It was created with `--cgroup-manager disabled`.
+#[derive(Debug, thiserror::Error)]
+#[error("container {0} has no cgroup of its own")]
+struct NoCgroup(ContainerId);
 
 /// Where containers are kept unless the caller says otherwise: below `/run`, or in the directory that
 /// the session of a user who is not root gave us.

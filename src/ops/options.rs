@@ -2,6 +2,7 @@
 //! A path is as it was typed, relative to the caller's working directory, unless its field says more.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::plan::ProcessOptions;
 use crate::types::{ContainerId, Signal};
@@ -49,6 +50,15 @@ pub struct DeleteOptions {
     pub force: bool,
 }
 
+/// `events`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventsOptions {
+    /// Which container.
+    pub id: ContainerId,
+    /// The time between two looks; absent: one look, and no more.
+    pub interval: Option<Duration>,
+}
+
 /// `exec`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecOptions {
@@ -85,6 +95,15 @@ pub struct KillOptions {
     pub all: bool,
 }
 
+/// `ps`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PsOptions {
+    /// Which container.
+    pub id: ContainerId,
+    /// What ps(1) is given; none: its long list of everything.
+    pub arguments: Vec<String>,
+}
+
 /// `spec`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpecOptions {
@@ -92,4 +111,22 @@ pub struct SpecOptions {
     pub bundle: PathBuf,
     /// For a caller who is not root.
     pub rootless: bool,
+}
+
+/// `update`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpdateOptions {
+    /// Which container.
+    pub id: ContainerId,
+    /// The limits to set.
+    pub limits: Limits,
+}
+
+/// Where `update` finds the limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Limits {
+    /// In a file with the resources part of a config.json; `-` is standard input.
+    File(PathBuf),
+    /// In such a document, made of flags.
+    Document(String),
 }

@@ -1,7 +1,7 @@
 //! The cgroup file systems: directories and small files by their absolute path. No path of a
 //! container's choosing gets here, and these file systems hold no symlinks.
 
-use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::stat::Mode;
 
 use super::error::{Error, Named, Result, retry, show_fd};
@@ -95,6 +96,45 @@ impl Watched {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(errno) => Err(Error { call: format!("poll({})", show_fd(&self.0)), errno }),
         }
+    }
+}
+
+impl AsFd for Watched {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Version 1: a counter that grows each time the kernel finds no memory in a cgroup, and when the cgroup is removed.
+#[derive(Debug)]
+pub struct OomCounter {
+    event: EventFd,
+    _control: OwnedFd,
+}
+
+impl OomCounter {
+    /// Registers one (kernel: Documentation/admin-guide/cgroup-v1/memory.rst, "OOM Control").
+    pub fn open(cgroup: &Path) -> Result<Self> {
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        let event = EventFd::from_value_and_flags(0, flags).named(|| "eventfd()".to_owned())?;
+        let control = open(&cgroup.join("memory.oom_control"), OFlag::O_RDONLY)?;
+        let line = format!("{} {}", event.as_fd().as_raw_fd(), control.as_raw_fd());
+        write(&cgroup.join("cgroup.event_control"), &line)?;
+        Ok(Self { event, _control: control })
+    }
+
+    /// How often it grew since it was last asked.
+    pub fn take(&self) -> Result<u64> {
+        match retry(|| self.event.read()) {
+            Err(Errno::EAGAIN) => Ok(0),
+            count => count.named(|| "read(eventfd)".to_owned()),
+        }
+    }
+}
+
+impl AsFd for OomCounter {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.event.as_fd()
     }
 }
 

@@ -1,0 +1,56 @@
+//! `update`: other limits for a container that is there.
+
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+
+use super::options::{Limits, UpdateOptions};
+use super::{Place, Result, own_cgroup};
+use crate::state::Store;
+use crate::sys::fd::{self, Resolve};
+use crate::sys::proc::Proc;
+use crate::{cgroup, plan, spec, sys};
+
+/// The limits could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("reading the resources {0:?}")]
+struct Unreadable(PathBuf, #[source] sys::Error);
+
+/// A limit makes no sense, or cannot be had here. The document is the resources part of a config.json, and so are its paths.
+#[derive(Debug, thiserror::Error)]
+#[error("resources: {path}: {problem}")]
+struct Refused {
+    path: String,
+    problem: String,
+}
+
+impl From<plan::Error> for Refused {
+    fn from(plan::Error { path, problem }: plan::Error) -> Self {
+        let inner = path.strip_prefix("linux.resources.").map(str::to_owned);
+        Self { path: inner.unwrap_or(path), problem }
+    }
+}
+
+/// Sets the limits that are named, and no others.
+pub fn update(place: &Place, options: &UpdateOptions) -> Result<()> {
+    let resources = spec::load_resources(&document(&options.limits)?)?;
+    let container = Store::open(&place.root)?.lock(&options.id)?;
+    let record = container.record()?;
+    container.state(&record, &Proc::host()?)?.to_signal()?;
+    let cgroup = own_cgroup(&record)?;
+    let plan = plan::cgroup::update(&resources, cgroup, &cgroup::probe()?).map_err(Refused::from)?;
+    Ok(cgroup::update(&plan)?)
+}
+
+fn document(limits: &Limits) -> Result<Vec<u8>> {
+    let path = match limits {
+        Limits::Document(text) => return Ok(text.clone().into_bytes()),
+        Limits::File(path) => path,
+    };
+    let bytes = match path == Path::new("-") {
+        true => fd::read_all(std::io::stdin(), spec::MAX_SIZE),
+        false => fd::open(fd::cwd(), path, Resolve::Host, OFlag::O_RDONLY | OFlag::O_NOCTTY, 0)
+            .and_then(|file| fd::read_all(file, spec::MAX_SIZE)),
+    };
+    Ok(bytes.map_err(|source| Unreadable(path.clone(), source))?)
+}
