@@ -27,6 +27,8 @@ PACKAGES := attr bash binutils buildah busybox-static crun gcc iproute2 jq libar
 	strace uidmap umoci util-linux
 # What the virtual machine is made of.
 PACKAGES += cpio e2fsprogs qemu-system-x86 xz-utils
+# The callers that the tests drive.
+PACKAGES += containerd
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build probe image demo lint unit integration peers vm-image vm test runtime-tools clean

@@ -6,6 +6,7 @@ mod bad_input;
 mod cgroup_lifetime;
 mod cgroup_limits;
 mod cgroups;
+mod clients;
 mod command_line;
 mod console;
 mod descriptors;

@@ -49,6 +49,28 @@ impl Host {
         assert_eq!(self.containers, now.containers, "state directory");
     }
 
+    /// The same, but for mounts that are no container's: a caller keeps some of its own.
+    #[track_caller]
+    pub(crate) fn assert_same_for_callers(&self, runtime: &Runtime) {
+        let look = || {
+            let mut now = Self::look(runtime);
+            now.mounts.retain(|line| line.contains("/rootfs ") || line.contains("/merged "));
+            now
+        };
+        let start = Instant::now();
+        let mut now = look();
+        let is_clean = |now: &Self| {
+            (&self.processes, &self.cgroups, 0) == (&now.processes, &now.cgroups, now.mounts.len())
+        };
+        while !is_clean(&now) && start.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(20));
+            now = look();
+        }
+        assert_eq!(self.processes, now.processes, "processes");
+        assert_eq!(self.cgroups, now.cgroups, "cgroups");
+        assert_eq!(now.mounts, [""; 0], "mounts");
+    }
+
     fn is_like(&self, now: &Self) -> bool {
         let mounts = self.mounts_still_possible(now);
         Self { mounts, ..self.clone() } == *now

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
 
 pub mod bundle;
+pub mod caller;
 pub mod command;
 pub mod host;
 pub mod inside;
@@ -14,6 +15,7 @@ pub mod runtime;
 pub mod terminal;
 
 pub use bundle::Bundle;
+pub use caller::{Daemon, Note, Seen, same_as_runc};
 pub use command::{Command, Finished, Running};
 pub use host::{Host, alive};
 pub use inside::Inside;

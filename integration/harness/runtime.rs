@@ -24,7 +24,10 @@ pub struct Runtime {
 
 impl Runtime {
     pub(crate) fn new() -> Self {
-        let binary = binary();
+        Self::of(binary())
+    }
+
+    pub(crate) fn of(binary: PathBuf) -> Self {
         let kind = Kind::of(&binary);
         let dir = tempfile::Builder::new().prefix("keg-test.").tempdir().unwrap();
         fs::create_dir(dir.path().join("streams")).unwrap();
@@ -156,6 +159,7 @@ impl Runtime {
 impl Drop for Runtime {
     /// Ends and removes what a failed test left, all of it below this test's own prefix.
     fn drop(&mut self) {
+        crate::caller::end_neighbours();
         let start = Instant::now();
         while Host::end_processes(&self.cgroup_prefix()) && start.elapsed() < Duration::from_secs(5) {
             std::thread::sleep(Duration::from_millis(20));
@@ -182,18 +186,20 @@ fn isolate(kind: Kind, dir: &Path) {
     }
 }
 
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     match std::env::var("KEG_UNDER_TEST").ok().filter(|v| !v.is_empty()).as_deref() {
         None => fresh(target().join("keg")),
         Some("debug") => target().join("debug/keg"),
         Some(path) if path.contains('/') => PathBuf::from(path),
-        Some(name) => {
-            let path = std::env::var("PATH").unwrap_or_default();
-            let mut places =
-                path.split(':').chain(["/usr/sbin", "/usr/bin"]).map(|d| Path::new(d).join(name));
-            places.find(|p| p.is_file()).unwrap_or_else(|| panic!("KEG_UNDER_TEST={name}: not found in PATH"))
-        }
+        Some(name) => find(name),
     }
+}
+
+/// A program by its name; the places for root's programs are not in everybody's PATH.
+pub(crate) fn find(name: &str) -> PathBuf {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut places = path.split(':').chain(["/usr/sbin", "/usr/bin"]).map(|d| Path::new(d).join(name));
+    places.find(|p| p.is_file()).unwrap_or_else(|| panic!("{name}: not found in PATH"))
 }
 
 /// A binary that is older than its source would make every result a lie.

@@ -1,0 +1,213 @@
+//! containerd with its shim, driven by `ctr`.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use harness::terminal::Terminal;
+use harness::{Command, Daemon, Note, Runtime, Seen, alive, same_as_runc, wait_until};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// A containerd with the small image. It is stopped when dropped.
+struct Containerd<'a> {
+    daemon: Option<Daemon>,
+    rt: &'a Runtime,
+}
+
+impl<'a> Containerd<'a> {
+    fn start(rt: &'a Runtime) -> Self {
+        let config = format!(
+            "version = 2\nroot = \"{0}/containerd\"\nstate = \"{0}/state\"\n\
+             disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[debug]\nlevel = \"warn\"\n[grpc]\naddress = \"{0}/sock\"\n",
+            rt.dir().display()
+        );
+        fs::write(rt.dir().join("config.toml"), config).unwrap();
+        let mut this = Self { daemon: None, rt };
+        this.up();
+        let layout = harness::runtime::target().join("images/small");
+        let tar = rt.dir().join("small.tar").display().to_string();
+        rt.program(&["tar", "-C", &layout.display().to_string(), "-cf", &tar, "."]).run().ok();
+        this.ctr(&["image", "import", "--base-name", "small", &tar]).run().ok();
+        this
+    }
+
+    fn up(&mut self) {
+        let config = self.rt.dir().join("config.toml").display().to_string();
+        let answers = || self.ctr(&["version"]).run().status.success();
+        self.daemon = Some(Daemon::start(self.rt, &["containerd", "--config", &config], answers));
+    }
+
+    fn words(&self, words: &[&str]) -> Vec<String> {
+        let address = self.rt.dir().join("sock").display().to_string();
+        let all = ["ctr", "--address", &address, "--namespace", "keg-test"];
+        all.iter().chain(words).map(|&word| word.to_owned()).collect()
+    }
+
+    fn ctr(&self, words: &[&str]) -> Command {
+        self.rt.program(&self.words(words))
+    }
+
+    /// `ctr run` of a shell script.
+    fn run_words(&self, flags: &[&str], id: &str, script: &str) -> Vec<String> {
+        let cgroup = format!("{}/{id}", self.rt.cgroup_prefix());
+        let binary = self.rt.binary().display().to_string();
+        let first = ["run", "--runc-binary", &binary, "--cgroup", &cgroup];
+        let last = ["small:latest", id, "/bin/sh", "-c", script];
+        self.words(&[&first[..], flags, &last].concat())
+    }
+
+    fn run(&self, flags: &[&str], id: &str, script: &str) -> Command {
+        self.rt.program(&self.run_words(flags, id, script))
+    }
+
+    fn exec(&self, id: &str, script: &str) -> Command {
+        self.ctr(&["task", "exec", "--exec-id", "more", id, "/bin/sh", "-c", script])
+    }
+
+    /// The task's status as `ctr task ls` has it, and its pid.
+    fn task(&self, id: &str) -> Option<(String, i32)> {
+        let list = self.ctr(&["task", "ls"]).run().ok().stdout();
+        let row = list.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let row = row.into_iter().find(|row| row.first() == Some(&id))?;
+        Some((row[2].to_owned(), row[1].parse().unwrap()))
+    }
+
+    fn status(&self, id: &str) -> String {
+        self.task(id).map(|(status, _)| status).unwrap_or_default()
+    }
+
+    fn kill(&self, id: &str) {
+        self.ctr(&["task", "kill", "-s", "KILL", id]).run().ok();
+        wait_until("the task is stopped", SOON, || self.status(id) == "STOPPED");
+    }
+
+    fn remove(&self, id: &str) {
+        // Its own status is that of the task.
+        self.ctr(&["task", "rm", id]).run();
+        self.ctr(&["container", "rm", id]).run().ok();
+    }
+}
+
+#[test]
+fn a_container_in_the_foreground() {
+    same_as_runc(|rt| {
+        let containerd = Containerd::start(rt);
+        let mut seen = Seen::new();
+        let done = containerd.run(&["--rm"], "c", "id; pwd; echo to stderr >&2; exit 3").run();
+        assert_eq!((done.code(), done.stderr().as_str()), (3, "to stderr\n"));
+        seen.all("status and output", &done);
+        seen.code("a signal", &containerd.run(&["--rm"], "c", "kill -TERM $$").run());
+        let flags = [
+            "--rm",
+            "--env",
+            "A=b c",
+            "--cwd",
+            "/tmp",
+            "--cap-drop",
+            "CAP_CHOWN",
+            "--read-only",
+            "--seccomp",
+        ];
+        let script = "echo $A; pwd; touch /x; grep -E 'Cap|Seccomp:|NoNew' /proc/self/status";
+        let done = containerd.run(&flags, "c", script).run();
+        assert!(done.stdout().starts_with("b c\n/tmp\n"), "{}", done.describe());
+        seen.all("flags", &done);
+        seen.all(
+            "privileged",
+            &containerd.run(&["--rm", "--privileged"], "c", "grep Cap /proc/self/status").run(),
+        );
+        seen.all(
+            "a network of the host",
+            &containerd.run(&["--rm", "--net-host"], "c", "ip addr show lo").run(),
+        );
+        let words = containerd.run_words(&["--rm"], "c", "");
+        for (program, text) in
+            [("/no/such", "no such file or directory"), ("nothing", "executable file not found in $PATH")]
+        {
+            let words: Vec<_> = words.iter().map(|w| if w == "/bin/sh" { program } else { w }).collect();
+            let done = rt.program(&words).run();
+            assert!(done.stderr().contains(text), "{}", done.describe());
+            seen.code(program, &done);
+        }
+        let maps = ["--rm", "--uidmap", "0:100000:65536", "--gidmap", "0:100000:65536"];
+        seen.all("a user namespace", &containerd.run(&maps, "c", "cat /proc/self/uid_map").run());
+        seen
+    });
+}
+
+#[test]
+fn a_container_in_a_terminal() {
+    same_as_runc(|rt| {
+        let containerd = Containerd::start(rt);
+        let mut terminal = Terminal::open(31, 77);
+        let script = "until stty size | grep 77; do sleep 0.05; done; tty; read line; echo got $line; exit 6";
+        let mut session = terminal.spawn(&containerd.run_words(&["--rm", "-t"], "c", script));
+        terminal.screen.wait_for("31 77");
+        terminal.screen.write("a word\n");
+        terminal.screen.wait_for("got a word");
+        assert_eq!(session.wait().code(), Some(6));
+        containerd.run(&["-d", "--null-io"], "d", "sleep 1000").run().silent();
+        let words = [
+            "task",
+            "exec",
+            "-t",
+            "--exec-id",
+            "x",
+            "d",
+            "/bin/sh",
+            "-c",
+            "until stty size | grep 77; do sleep 0.05; done; exit 5",
+        ];
+        let mut session = terminal.spawn(&containerd.words(&words));
+        terminal.screen.wait_for("31 77");
+        assert_eq!(session.wait().code(), Some(5));
+        containerd.kill("d");
+        containerd.remove("d");
+    });
+}
+
+#[test]
+fn containers_outlive_containerd_and_end_with_their_shim() {
+    same_as_runc(|rt| {
+        let mut containerd = Containerd::start(rt);
+        containerd.run(&["-d", "--null-io"], "c", "sleep 1000").run().silent();
+        let (_, pid) = containerd.task("c").unwrap();
+        drop(containerd.daemon.take());
+        assert!(alive(pid));
+        containerd.up();
+        assert_eq!(containerd.task("c"), Some(("RUNNING".to_owned(), pid)));
+        assert_eq!(containerd.exec("c", "echo still").run().ok().stdout(), "still\n");
+        let shim = parent(pid);
+        rt.program(&["kill", "-KILL", &shim.to_string()]).run().ok();
+        wait_until("the container ends with its shim", SOON, || !alive(pid));
+        wait_until("containerd notices", SOON, || containerd.status("c") != "RUNNING");
+        containerd.remove("c");
+    });
+}
+
+#[test]
+fn twenty_containers_at_once() {
+    same_as_runc(|rt| {
+        let containerd = Containerd::start(rt);
+        let start = |n: usize| {
+            let id = format!("c{n}");
+            containerd
+                .run(&["--rm"], &id, &format!("echo {id}; exit {n}"))
+                .limit(Duration::from_secs(60))
+                .spawn()
+        };
+        let all: Vec<_> = (0..20).map(start).collect();
+        let done = all.into_iter().map(|one| one.wait()).map(|done| (done.code(), done.stdout()));
+        let done: Vec<_> = done.collect();
+        let expected: Vec<_> = (0..20).map(|n| (n, format!("c{n}\n"))).collect();
+        assert_eq!(done, expected);
+        assert_eq!(containerd.ctr(&["container", "ls", "-q"]).run().ok().stdout(), "");
+    });
+}
+
+fn parent(pid: i32) -> i32 {
+    let status = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
+    line.trim().parse().unwrap()
+}

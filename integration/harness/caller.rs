@@ -1,0 +1,160 @@
+//! Surroundings for programs that drive a runtime: a network and a `/run` of their own, daemons that are stopped again, and the same
+//! scenario with Debian's runc and with the runtime under test.
+
+use std::fmt::Debug;
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::peers::Kind;
+use crate::{Finished, Host, Runtime, runtime};
+
+/// What a caller showed, in its order: the same with every runtime.
+pub type Seen = Vec<(String, i32, String)>;
+
+/// Runs the scenario with Debian's runc and then with the runtime under test: what it returns has to be the same, and nothing is left.
+pub fn same_as_runc<T: PartialEq + Debug + Send>(scenario: impl Fn(&Runtime) -> T + Sync) {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: needs root");
+        return;
+    }
+    let tested = runtime::binary();
+    let kind = Kind::of(&tested);
+    if kind == Kind::Crun {
+        eprintln!("skipped for {kind:?}: callers match the words of runc's errors");
+        return;
+    }
+    let with_runc = alone(&runtime::find("runc"), &scenario);
+    if kind == Kind::Keg {
+        assert_eq!(with_runc, alone(&tested, &scenario), "with runc and with keg");
+    }
+}
+
+/// In a thread of its own, whose namespaces nobody else sees.
+fn alone<T: Send>(binary: &Path, scenario: &(impl Fn(&Runtime) -> T + Sync)) -> T {
+    let one = || {
+        eprintln!("with {}", binary.display());
+        let rt = Runtime::of(binary.to_owned());
+        isolate();
+        let before = Host::look(&rt);
+        let seen = scenario(&rt);
+        before.assert_same_for_callers(&rt);
+        seen
+    };
+    let done = std::thread::scope(|scope| scope.spawn(one).join());
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn isolate() {
+    unshare(CloneFlags::CLONE_NEWNET).unwrap();
+    mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
+    fs::create_dir("/run/lock").unwrap();
+    let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
+    assert!(up.expect("iproute2 is installed by `make setup`").success());
+}
+
+/// A program that serves on a socket until it is stopped, which happens when this is dropped.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    name: String,
+    log: PathBuf,
+}
+
+impl Daemon {
+    /// Starts it and waits until `answers`. One that does not come up fails the test with the end of its log.
+    pub fn start(rt: &Runtime, words: &[&str], mut answers: impl FnMut() -> bool) -> Self {
+        let name = words[0].to_owned();
+        let log = rt.dir().join(format!("{name}.log"));
+        let file = File::options().create(true).append(true).open(&log).unwrap();
+        let mut command = Command::new(&name);
+        command.args(&words[1..]).current_dir(rt.dir()).process_group(0);
+        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        let child =
+            command.spawn().unwrap_or_else(|e| panic!("{name}: {e}; `make setup` installs its package"));
+        let mut daemon = Self { child, name, log };
+        let start = Instant::now();
+        while !answers() {
+            let ended = daemon.child.try_wait().unwrap();
+            if ended.is_some() || start.elapsed() > Duration::from_secs(60) {
+                panic!("{} does not come up ({ended:?}):\n{}", daemon.name, daemon.log());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        daemon
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    /// The end of what it logged.
+    pub fn log(&self) -> String {
+        let text = String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned();
+        let lines: Vec<_> = text.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{} logged:\n{}", self.name, self.log());
+        }
+        kill(Pid::from_raw(self.pid()), Signal::SIGTERM).unwrap_or_default();
+        let start = Instant::now();
+        while self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            if start.elapsed() > Duration::from_secs(15) {
+                eprintln!("{} does not stop", self.name);
+                self.child.kill().unwrap_or_default();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Ends whatever lives in the mount namespace of this thread, which holds nothing but what this thread has started.
+pub(crate) fn end_neighbours() {
+    let of = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
+    let (own, main) = (of("thread-self"), of("1"));
+    if own.is_none() || own == main || own == of("self") {
+        return;
+    }
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if let Some(pid) = name.parse().ok().filter(|_| of(&name) == own) {
+            kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap_or_default();
+        }
+    }
+}
+
+/// Notes what a command came to.
+pub trait Note {
+    /// Its status and its output.
+    fn all(&mut self, what: &str, done: &Finished);
+    /// Its status alone.
+    fn code(&mut self, what: &str, done: &Finished);
+    /// Something else.
+    fn text(&mut self, what: &str, text: &str);
+}
+
+impl Note for Seen {
+    fn all(&mut self, what: &str, done: &Finished) {
+        self.push((what.to_owned(), done.code(), done.stdout()));
+    }
+
+    fn code(&mut self, what: &str, done: &Finished) {
+        self.push((what.to_owned(), done.code(), String::new()));
+    }
+
+    fn text(&mut self, what: &str, text: &str) {
+        self.push((what.to_owned(), 0, text.to_owned()));
+    }
+}
