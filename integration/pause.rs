@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
-use harness::{Runtime, Value, wait_until, with_runtime};
+use harness::{Finished, Runtime, Value, wait_until, with_runtime};
 
 /// A running container that counts in `/tmp/n` as fast as it can.
 fn counting(rt: &Runtime) -> std::path::PathBuf {
@@ -146,6 +146,56 @@ fn ps_shows_a_table_as_ps_does_with_the_options_that_it_is_given() {
         rt.command(&["ps", "c", "-o", "args"]).run().fails_with("couldn't find PID field in ps output");
         rt.command(&["ps", "c", "--no-such-flag"]).run().fails_with("ps:");
         rt.command(&["ps", "-f", "xml", "c"]).run().fails_with("invalid format option");
+        rt.delete_force("c");
+    });
+}
+
+/// The container's processes.
+fn members(rt: &Runtime) -> usize {
+    rt.command(&["ps", "-f", "json", "c"]).run().ok().json().as_array().unwrap().len()
+}
+
+#[track_caller]
+fn exec_fails(done: &Finished, text: &str) {
+    assert_eq!((done.code(), done.stderr().contains(text)), (255, true), "{}", done.describe());
+}
+
+#[test]
+fn exec_into_a_paused_container_waits_for_nobody_and_runs_after_resume() {
+    with_runtime(|rt| {
+        if !rt.only_keg("crun has no such flag, and runc waits for a resume") {
+            return;
+        }
+        let file = counting(rt);
+        let (there, pid_file) = (file.with_file_name("there"), rt.dir().join("pid"));
+        rt.command(&["pause", "c"]).run().ok();
+        exec_fails(&rt.command(&["exec", "c", "true"]).run(), "cannot exec in a paused container");
+        let touch = ["sh", "-c", "echo > /tmp/there; exec sleep 1000"];
+        let detach = ["exec", "--ignore-paused", "--detach", "--pid-file", pid_file.to_str().unwrap(), "c"];
+        rt.command(&[&detach[..], &touch].concat()).run().silent();
+        let pid: i32 = fs::read_to_string(&pid_file).unwrap().parse().unwrap();
+        let cgroups = |pid: i32| fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+        assert_eq!(cgroups(pid), cgroups(rt.pid("c")));
+        assert_eq!(members(rt), 2);
+        for _ in 0..50 {
+            assert!(!there.exists() && stat(pid).0 != "R");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let mut waiting = rt.command(&["exec", "--ignore-paused", "c", "sh", "-c", "exit 7"]).spawn();
+        let failing = rt.command(&["exec", "--ignore-paused", "c", "/bad"]);
+        fs::write(file.with_file_name("../bad"), "#!/no/such/interpreter\n").unwrap();
+        fs::set_permissions(
+            file.with_file_name("../bad"),
+            std::os::unix::fs::PermissionsExt::from_mode(0o755),
+        )
+        .unwrap();
+        let failing = failing.spawn();
+        wait_until("four processes", Duration::from_secs(10), || members(rt) == 4);
+        assert!(!waiting.has_ended());
+        rt.command(&["resume", "c"]).run().ok();
+        wait_until("the program runs", Duration::from_secs(10), || there.exists());
+        assert_eq!(waiting.wait().code(), 7);
+        exec_fails(&failing.wait(), "exec /bad: no such file or directory");
         rt.delete_force("c");
     });
 }

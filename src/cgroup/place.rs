@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::Error;
 use crate::sys::cgroup::{self as sys, Tasks};
-use crate::types::CgroupRecord;
+use crate::types::{CgroupRecord, Pid};
 
 /// Open cgroups for one child.
 #[derive(Debug, Default)]
@@ -24,6 +24,15 @@ impl Placement {
     /// For version 1: the child calls [`Tasks::enter`] before it does anything else. Given once.
     pub fn take_tasks(&mut self) -> Tasks {
         std::mem::take(&mut self.tasks)
+    }
+
+    /// Moves a process that has one thread, when it was not made in them.
+    pub fn place(&self, pid: Pid) -> Result<(), Error> {
+        self.tasks.place(pid).map_err(Error::Make)?;
+        match &self.into {
+            Some(cgroup) => sys::write_in(cgroup, "cgroup.procs", &pid.to_string()).map_err(Error::Make),
+            None => Ok(()),
+        }
     }
 
     /// Opens the directories, given by hierarchy.

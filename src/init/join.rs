@@ -178,6 +178,7 @@ fn wait_and_execute(
 ) -> Result<Infallible, Error> {
     match link.receive().at(Step::Link)? {
         ToInit::Start => settle::execute(wanted, link, program),
+        ToInit::Leave => settle::execute_untold(wanted, link, program),
         ToInit::Wait | ToInit::Proceed => Err(Error::garbled()),
     }
 }

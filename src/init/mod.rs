@@ -138,7 +138,7 @@ fn wait_and_execute(init: Init<'_>, program: &program::Program) -> Result<Infall
                 Err(error) => return Err((error, link)),
             }
         }
-        Ok(ToInit::Proceed) => return Err((Error::garbled(), link)),
+        Ok(ToInit::Proceed | ToInit::Leave) => return Err((Error::garbled(), link)),
         Err(error) => return Err((error, link)),
     }
     match execute(init.id, init.bundle, init.plan, &link, program) {
@@ -218,7 +218,7 @@ fn ask(link: &InitEnd, question: &FromInit) -> Result<(), Error> {
 fn proceed(link: &InitEnd) -> Result<(), Error> {
     match link.receive().at(Step::Link)? {
         ToInit::Proceed => Ok(()),
-        ToInit::Wait | ToInit::Start => Err(Error::garbled()),
+        ToInit::Wait | ToInit::Start | ToInit::Leave => Err(Error::garbled()),
     }
 }
 

@@ -95,6 +95,15 @@ pub(super) fn execute(
 ) -> Result<Infallible, Error> {
     // Said before the filter is there, which need not allow more than execve(2). A failure after it is still told where it can be.
     link.send(&FromInit::Executing).at(Step::Link)?;
+    execute_untold(wanted, link, program)
+}
+
+/// The same without a word to keg, which may have gone.
+pub(super) fn execute_untold(
+    wanted: &Process,
+    link: &InitEnd,
+    program: &program::Program,
+) -> Result<Infallible, Error> {
     if wanted.no_new_privileges && !listens(wanted) {
         load_seccomp(wanted, link)?;
     }

@@ -15,10 +15,12 @@
 //!     │ ◀── Listen {number} ─────────────── │   the filter comes next: take its listener, by its number
 //!     │ ─── Proceed ──────────────────────▶ │
 //!     │ ◀── Ready ───────────────────────── │   all is set up; nothing of the host is held any more
-//!     │ ─── Wait, or Start ───────────────▶ │   the record is written: wait for `start`, or go on at once
+//!     │ ─── Wait, or Start, or Leave ─────▶ │   the record is written: wait for `start`, or go on at once
 //!     │ ◀── Executing ───────────────────── │   then the socket closes by itself: close-on-exec
 //!     │ ◀── Failed {text} ───────────────── │   at any moment, instead of all that would follow
 //! ```
+//!
+//! After `Leave` keg is not there any more to hear `Executing`.
 //!
 //! Either end learns of the other's death by the end of the stream. `start` talks to a waiting init by a socket in the state
 //! directory in the same words: it connects, and reads `Executing` or `Failed`.
@@ -66,6 +68,8 @@ pub enum ToInit {
     Wait,
     /// Run the program now.
     Start,
+    /// The same, and do not mind that keg has gone: the container is frozen, and who knows for how long.
+    Leave,
 }
 
 /// The conversation broke.
@@ -168,6 +172,7 @@ impl KegEnd {
             ToInit::Proceed => b'P',
             ToInit::Wait => b'W',
             ToInit::Start => b'S',
+            ToInit::Leave => b'L',
         };
         match socket::send(&self.socket, &[byte], &[]) {
             Err(error) if error.errno == sys::Errno::EPIPE => Err(Error::Closed),
@@ -227,6 +232,7 @@ impl InitEnd {
             b"P" => Ok(ToInit::Proceed),
             b"W" => Ok(ToInit::Wait),
             b"S" => Ok(ToInit::Start),
+            b"L" => Ok(ToInit::Leave),
             _ => Err(Error::Garbled),
         }
     }

@@ -49,6 +49,8 @@ struct Target {
     record: Record,
     init: OwnedFd,
     pid: Pid,
+    /// It stands still, and what is in its cgroup does too.
+    paused: bool,
 }
 
 /// Runs the process. The result is the status to exit with: 0 when detached, else the process's, or 128 + the signal that killed it.
@@ -63,11 +65,18 @@ pub fn exec(place: &Place, options: &ExecOptions) -> Result<i32> {
         // All else fails too when the container ends meanwhile.
         Err(_) if has_ended(&target.init) => Err(Refused::Exec(Status::Stopped).into()),
         Err(error) => Err(error),
-        Ok((child, None)) => {
+        Ok((child, _, None)) => {
             drop(child);
             Ok(0)
         }
-        Ok((child, Some(signals))) => outlet.attend(&signals, &child),
+        Ok((child, link, Some(signals))) => {
+            let status = outlet.attend(&signals, &child)?;
+            // Of a paused container nobody has waited for this.
+            match link.receive() {
+                Ok(FromInit::Failed(text)) => Err(Error::Init(text).into()),
+                _ => Ok(status),
+            }
+        }
     }
 }
 
@@ -87,8 +96,9 @@ fn find(store: &Store, options: &ExecOptions, proc: &Proc) -> Result<Target> {
         Err(error) if error.errno == Errno::ESRCH => return Err(stopped().into()),
         init => init?,
     };
-    store.state(&record, proc)?.to_exec(options.ignore_paused)?;
-    Ok(Target { record, init, pid })
+    let state = store.state(&record, proc)?;
+    state.to_exec(options.ignore_paused)?;
+    Ok(Target { record, init, pid, paused: state.status() == Status::Paused })
 }
 
 fn has_ended(init: &OwnedFd) -> bool {
@@ -134,33 +144,44 @@ fn launch(
     wanted: &Process,
     outlet: &mut Outlet,
     proc: &Proc,
-) -> Result<(ChildGuard, Option<Forwarder>)> {
+) -> Result<(ChildGuard, KegEnd, Option<Forwarder>)> {
     let pidfd_socket = PidfdSocket::connect(options.pidfd_socket.as_deref())?;
-    let (mut child, link) = spawn(target, options, wanted, proc)?;
+    let (mut child, link, later) = spawn(target, options, wanted, proc)?;
     serve(&mut child, &link, (wanted, target), outlet, proc)?;
     pidfd_socket.send(child.pidfd())?;
     // Until here a signal ends keg, and with it the process.
     let signals = if options.detach { None } else { Some(Forwarder::new()?) };
     outlet.open()?;
-    link.send(ToInit::Start)?;
-    await_program(&link)?;
+    match later {
+        None => {
+            link.send(ToInit::Start)?;
+            await_program(&link)?;
+        }
+        // There it stands still, before its program. Where nobody resumes the container, nobody could be waited for.
+        Some(placement) => {
+            placement.place(child.pid())?;
+            link.send(ToInit::Leave)?;
+        }
+    }
     if let Some(path) = &options.pid_file {
         write_pid_file(path, child.pid())?;
     }
     child.release();
-    Ok((child, signals))
+    Ok((child, link, signals))
 }
 
+/// Into a paused container's cgroup the process goes last, by the placement that comes back.
 fn spawn(
     target: &Target,
     options: &ExecOptions,
     wanted: &Process,
     proc: &Proc,
-) -> Result<(ChildGuard, KegEnd)> {
+) -> Result<(ChildGuard, KegEnd, Option<cgroup::Placement>)> {
     let mut placement = match &target.record.cgroup {
         Some(cgroup) => cgroup::join(cgroup, &options.cgroups)?,
         None => cgroup::Placement::default(),
     };
+    let later = target.paused.then(|| std::mem::take(&mut placement));
     // The child inherits it; keg itself has little left to do.
     if let Some(cpus) = &wanted.affinity.initial {
         schedule::set_affinity(&cpus.0)?;
@@ -187,7 +208,7 @@ fn spawn(
         descriptors::close_copy(&link);
         init::join(join)
     })?;
-    Ok((ChildGuard::new(child), link))
+    Ok((ChildGuard::new(child), link, later))
 }
 
 /// The conversation until the process is ready.

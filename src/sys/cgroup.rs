@@ -13,6 +13,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::stat::Mode;
 
 use super::error::{Error, Named, Result, retry, show_fd};
+use crate::types::Pid;
 
 /// The longest list of processes that is read: more than there can be pids.
 const LIST_LIMIT: usize = 64 << 20;
@@ -188,6 +189,12 @@ impl Tasks {
     /// `tasks` makes the kernel wait for nobody.
     pub fn enter(&self) -> Result<()> {
         self.0.iter().try_for_each(|tasks| super::fd::write_once(tasks, b"0"))
+    }
+
+    /// Moves another process that has one thread.
+    pub fn place(&self, pid: Pid) -> Result<()> {
+        let pid = pid.to_string();
+        self.0.iter().try_for_each(|tasks| super::fd::write_once(tasks, pid.as_bytes()))
     }
 }
 
