@@ -17,6 +17,7 @@ mod exit_codes;
 mod hooks;
 mod host_name;
 mod image;
+mod labels;
 mod lifecycle;
 mod logs;
 mod memory_policy;

@@ -14,6 +14,7 @@ pub mod lsm;
 pub mod network;
 pub mod ops;
 pub mod plan;
+pub mod resctrl;
 pub mod rootfs;
 pub mod seccomp;
 pub mod spec;

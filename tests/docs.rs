@@ -111,7 +111,11 @@ fn every_link_of_a_document_leads_to_a_file() {
 /// The rows `| `room` | … | may name |` are those of the table in `tests/layers.rs`.
 #[test]
 fn the_table_of_rooms_is_the_one_that_is_tested() {
-    let tested = read("tests/layers.rs");
+    // A long row of the table is broken into lines.
+    let tested = read("tests/layers.rs")
+        .replace("(\n        \"", "(\"")
+        .replace("\",\n        \"", "\", \"")
+        .replace("\",\n    )", "\")");
     let text = read("docs/ARCHITECTURE.md");
     let start = text.find("| room |").unwrap();
     let table = text[start..].split("\n\n").next().unwrap();

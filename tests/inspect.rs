@@ -124,7 +124,6 @@ fn what_features_claim_is_accepted_and_nothing_else() {
     for (member, value, claimed) in [
         ("netDevices", json!({}), linux["netDevices"]["enabled"] == true),
         ("memoryPolicy", json!({"mode": "MPOL_LOCAL"}), linux["memoryPolicy"]["modes"].is_array()),
-        ("intelRdt", json!({"closID": "group"}), linux["intelRdt"]["enabled"] == true),
         ("seccomp", profile, notify),
     ] {
         bundle(dir.path(), |config| config["linux"][member] = value);
@@ -137,6 +136,18 @@ fn what_features_claim_is_accepted_and_nothing_else() {
                                    "uidMappings": maps, "gidMappings": maps}]);
     });
     assert_eq!(check(dir.path(), &[]).0 == 0, linux["mountExtensions"]["idmap"]["enabled"] == true);
+}
+
+/// Whether it can be had is the kernel's to say, and is said at once.
+#[test]
+fn a_resctrl_group_is_looked_for() {
+    let dir = tempdir().unwrap();
+    bundle(dir.path(), |config| config["linux"]["intelRdt"] = json!({"closID": "of-nobody"}));
+    assert_eq!(features()["linux"]["intelRdt"]["enabled"], true);
+    let (status, text) = check(dir.path(), &[]);
+    let causes = ["no resctrl", "resctrl is not mounted", "there is no group \"of-nobody\""];
+    assert!(status == 1 && causes.iter().any(|cause| text.contains(cause)), "{text}");
+    assert!(text.starts_with("error: linux.intelRdt"), "{text}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Each room, and the rooms it may name. The order is that of the floors: none names one below it here.
-const TABLE: [(&str, &str); 18] = [
+const TABLE: [(&str, &str); 19] = [
     ("types", ""),
     ("sys", "types"),
     ("spec", "types"),
@@ -18,10 +18,14 @@ const TABLE: [(&str, &str); 18] = [
     ("lsm", "types sys plan"),
     ("network", "types sys plan"),
     ("cgroup", "types sys plan"),
+    ("resctrl", "types sys plan"),
     ("hooks", "types sys spec plan"),
     ("state", "types sys spec"),
     ("init", "types sys plan link rootfs console lsm network hooks"),
-    ("ops", "types sys spec seccomp plan link rootfs console idmap lsm network cgroup hooks state init"),
+    (
+        "ops",
+        "types sys spec seccomp plan link rootfs console idmap lsm network cgroup resctrl hooks state init",
+    ),
     ("image", "types sys spec"),
     ("cli", "types plan ops image"),
 ];

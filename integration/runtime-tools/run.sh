@@ -31,6 +31,40 @@ hierarchies() { awk '$3 ~ /^cgroup2?$/ {print $2}' /proc/self/mounts; }
 # The cgroups that the programs name themselves.
 cgroups() { for h in $(hierarchies); do echo "$h/cgrouptest" "$h/testdir"; done; }
 
+# In a private mount namespace: the host's hierarchies as they are, and beside them those controllers that are in none, where the
+# kernel lets them go. They are gone again with the last mount.
+add_controllers() {
+    local all=$1/cgroup hierarchy controller
+    [ "$(stat -f -c %T /sys/fs/cgroup)" = tmpfs ] || return 0
+    mkdir "$all" && mount -t tmpfs -o mode=755 cgroup "$all" || return 1
+    find /sys/fs/cgroup -maxdepth 1 -type l -exec cp -P {} "$all" \;
+    for hierarchy in $(hierarchies); do
+        mkdir "$all/$(basename "$hierarchy")" && mount --bind "$hierarchy" "$all/$(basename "$hierarchy")" || return 1
+    done
+    for controller in net_cls net_prio hugetlb; do
+        [ -e "$all/$controller" ] && continue
+        mkdir "$all/$controller"
+        mount -t cgroup -o "$controller" cgroup "$all/$controller" 2>/dev/null || rmdir "$all/$controller"
+    done
+    mount --rbind "$all" /sys/fs/cgroup
+}
+
+# A hierarchy goes with its last mount, but not while it has cgroups that were removed and are still dying.
+release_controllers() {
+    local controller attempt
+    mkdir "$1/release"
+    for controller in net_cls net_prio hugetlb; do
+        for attempt in {1..50}; do
+            if ! grep -q ":$controller:" /proc/self/cgroup || grep -q "^cgroup .*[ ,]$controller[ ,]" /proc/self/mounts; then
+                break
+            fi
+            [ "$attempt" = 1 ] || sleep 0.1
+            mount -t cgroup -o "$controller" cgroup "$1/release" && umount "$1/release"
+        done
+    done
+    rmdir "$1/release"
+}
+
 # What a program sees as its runtime: a state directory of its own; and no hybrid layout for crun, which refuses it.
 wrapper() {
     cat <<END
@@ -49,13 +83,21 @@ run() {
     mkdir "$private/root" "$private/tmp"
     wrapper "$private" >"$private/runtime"
     chmod +x "$private/runtime"
-    (
-        cd "$private" || exit 1
-        TMPDIR=$private/tmp RUNTIME=$private/runtime exec unshare --mount --propagation slave \
-            timeout --kill-after=5 "$limit" "$program"
-    ) >"$log" 2>&1 </dev/null
+    TMPDIR=$private/tmp RUNTIME=$private/runtime unshare --mount --propagation slave \
+        bash -c 'validate "$@"' validate "$private" "$limit" "$program" >"$log" 2>&1 </dev/null
     status=$?
-    clean "$private" >>"$log" 2>&1
+    unshare --mount --propagation slave bash -c 'release_controllers "$@"' release "$private" >>"$log" 2>&1
+    rm -rf --one-file-system "$private"
+    return $status
+}
+
+# The part of it in the private mount namespace.
+validate() {
+    local private=$1 limit=$2 program=$3 status
+    cd "$private" && add_controllers "$private" || return 1
+    timeout --kill-after=5 "$limit" "$program"
+    status=$?
+    clean "$private"
     return $status
 }
 
@@ -63,13 +105,13 @@ clean() {
     local id
     for id in $(ls "$1/root"); do
         echo "# left behind: $id"
-        unshare --mount --propagation slave timeout 30 "$1/runtime" delete --force "$id"
+        timeout 30 "$1/runtime" delete --force "$id"
     done
     for cgroup in $(cgroups); do
         [ ! -d "$cgroup" ] || find "$cgroup" -depth -type d -exec rmdir {} \;
     done
-    rm -rf --one-file-system "$1"
 }
+export -f hierarchies cgroups add_controllers release_controllers validate clean
 
 count() { grep -cE "$1" "$2"; }
 

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use super::launch::{Error, named, read_config};
 use super::{Place, Result, probe};
-use crate::network;
 use crate::plan::{self, Finding, MountKind, Options, Plan, Severity};
 use crate::spec;
 use crate::sys::fd::{self, Resolve};
 use crate::sys::namespace;
 use crate::sys::proc::Proc;
 use crate::types::ContainerId;
+use crate::{network, resctrl};
 
 /// The name that stands for the container's in what depends on it.
 const NAME: &str = "check";
@@ -36,7 +36,7 @@ pub fn check(place: &Place, bundle: &PathBuf) -> Result<Vec<Finding>> {
     let host = probe::host(&Proc::host()?)?;
     let mut findings = plan::check(&loaded, &options, &host);
     if let Ok(plan) = plan::build(&loaded, &options, &host) {
-        look(&plan, &mut findings);
+        look(&plan, &options.id, &mut findings);
     }
     Ok(findings)
 }
@@ -45,8 +45,14 @@ fn error(path: impl Into<String>, what: impl Into<String>) -> Finding {
     Finding { path: path.into(), severity: Severity::Error, what: what.into(), advice: None }
 }
 
+/// An error whose words begin with its place.
+fn error_of(text: &str) -> Finding {
+    let (path, what) = text.split_once(": ").unwrap_or(("", text));
+    error(path, what)
+}
+
 /// Whether what the plan takes from the host is there.
-fn look(plan: &Plan, findings: &mut Vec<Finding>) {
+fn look(plan: &Plan, id: &ContainerId, findings: &mut Vec<Finding>) {
     if let Err(problem) = fd::check_directory(&plan.rootfs) {
         findings.push(error("root.path", problem.to_string()));
     }
@@ -59,6 +65,9 @@ fn look(plan: &Plan, findings: &mut Vec<Finding>) {
         if !network::exists(&device.name) {
             findings.push(error(&device.path, "no such device"));
         }
+    }
+    if let Some(Err(problem)) = plan.intel_rdt.as_ref().map(|wanted| resctrl::Groups::find(wanted, id)) {
+        findings.push(error_of(&problem.to_string()));
     }
     for mount in &plan.mounts {
         let MountKind::Bind { source, .. } = &mount.kind else { continue };

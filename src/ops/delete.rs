@@ -11,7 +11,7 @@ use crate::state::{Error as StoreError, Locked, Record, Removable, Store};
 use crate::sys::proc::Proc;
 use crate::sys::{self, Errno, process, socket};
 use crate::types::{ProcessRef, Signal};
-use crate::{cgroup, rootfs};
+use crate::{cgroup, resctrl, rootfs};
 
 /// How long a killed process may take to end.
 const PATIENCE_MS: i32 = 10_000;
@@ -64,6 +64,7 @@ pub(super) fn clean(container: Locked, record: &Record) -> Result<()> {
         // Processes that outlived init, where the pid namespace is shared.
         cgroup::kill_and_remove(cgroup)?;
     }
+    record.resctrl.iter().try_for_each(resctrl::remove)?;
     if let Some(covered) = record.covered_mount {
         rootfs::detach(&record.rootfs, covered)?;
     }

@@ -16,6 +16,7 @@ use crate::init::{self, Join};
 use crate::link::{self, FromInit, KegEnd, ToInit};
 use crate::plan::cgroup::HostCgroups;
 use crate::plan::{self, Host, Process};
+use crate::resctrl;
 use crate::spec;
 use crate::state::{Record, Refused, Stage, Status, Store};
 use crate::sys::fd::{self, Resolve};
@@ -241,6 +242,9 @@ fn serve(
             }
             FromInit::Ready => {
                 child.adjust_oom_score(proc, Some(wanted))?;
+                if let Some(groups) = &target.record.resctrl {
+                    resctrl::enter(groups, child.pid())?;
+                }
                 return Ok(child.limit(Some(wanted))?);
             }
             FromInit::Failed(text) => return Err(Error::Init(text).into()),

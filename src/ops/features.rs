@@ -16,7 +16,7 @@ const HOOKS: [&str; 6] =
     ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
 /// Annotations of config.json that change what a container may do.
-const UNSAFE_ANNOTATIONS: [&str; 1] = ["run.oci.keep_original_groups"];
+const UNSAFE_ANNOTATIONS: [&str; 2] = ["run.oci.keep_original_groups", "run.oci.mount_context_type"];
 
 const MEMORY_MODES: [&str; 7] = [
     "MPOL_BIND",
@@ -44,7 +44,7 @@ pub fn features() -> Value {
             "seccomp": seccomp(),
             "apparmor": {"enabled": true},
             "selinux": {"enabled": true},
-            "intelRdt": {"enabled": false},
+            "intelRdt": {"enabled": true},
             "memoryPolicy": {"modes": MEMORY_MODES, "flags": MEMORY_FLAGS},
             "mountExtensions": {"idmap": {"enabled": true}},
             "netDevices": {"enabled": true},

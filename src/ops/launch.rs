@@ -24,7 +24,7 @@ use crate::sys::proc::Proc;
 use crate::sys::process::{self, Ended, Spawn};
 use crate::sys::{self, descriptors, namespace, socket};
 use crate::types::{NamespaceKind, Pid, ProcessRef, Timestamp};
-use crate::{cgroup, idmap, network};
+use crate::{cgroup, idmap, network, resctrl};
 
 /// The socket on which a created container's init waits for `start`.
 pub(super) const START_SOCKET: &str = "start.sock";
@@ -60,6 +60,7 @@ pub(super) struct Launched {
     cgroups: cgroup::Created,
     rootfs: Option<AttachedRootfs>,
     devices: Option<network::Devices>,
+    resctrl: Option<resctrl::Groups>,
     pub(super) record: Record,
     reservation: Reservation,
     pub(super) plan: Plan,
@@ -119,6 +120,7 @@ impl Launched {
             rootfs.0 = None;
         }
         self.devices.iter_mut().for_each(network::Devices::keep);
+        self.resctrl.iter_mut().for_each(resctrl::Groups::keep);
         let container = self.reservation.commit();
         Ok((self.init, self.link, self.record, container))
     }
@@ -135,6 +137,8 @@ pub(super) fn launch(place: &Place, options: &CreateOptions, then: Then) -> Resu
     let plan = decide(place, options, &bundle, &loaded, &proc)?;
     check_rootfs(&plan)?;
     let devices = network::Devices::find(&plan)?;
+    let groups = plan.intel_rdt.as_ref().map(|wanted| resctrl::Groups::find(wanted, &options.id));
+    let mut resctrl = groups.transpose()?;
     let terminal = plan.process.as_ref().is_some_and(|process| process.terminal);
     let outlet = Outlet::find(terminal, then != Then::Attend, options.console_socket.as_deref())?;
     let pidfd_socket = PidfdSocket::connect(options.pidfd_socket.as_deref())?;
@@ -142,8 +146,10 @@ pub(super) fn launch(place: &Place, options: &CreateOptions, then: Then) -> Resu
     let reservation = Store::open(&place.root)?.reserve(&options.id)?;
     let mut record = record(&plan, options, &bundle, &loaded, &proc)?;
     record.cgroup = Some(cgroup::foresee(&plan.cgroup)?);
+    record.resctrl = resctrl.as_ref().map(|groups| groups.record().clone());
     reservation.write(&record)?;
     reservation.save_config(&json)?;
+    resctrl.iter_mut().try_for_each(resctrl::Groups::make)?;
     let mut cgroups = cgroup::create(&plan.cgroup)?;
     record.cgroup = Some(cgroups.record().clone());
     let listener =
@@ -157,6 +163,7 @@ pub(super) fn launch(place: &Place, options: &CreateOptions, then: Then) -> Resu
         cgroups,
         rootfs,
         devices,
+        resctrl,
         record,
         reservation,
         plan,
@@ -229,6 +236,7 @@ fn record(
         runtime_version: env!("CARGO_PKG_VERSION").to_owned(),
         cgroup: None,
         covered_mount: rootfs::covered(plan)?,
+        resctrl: None,
         keyring: plan.new_keyring,
         hooks: KeptHooks {
             poststart: list(hooks.and_then(|hooks| hooks.poststart().as_ref())),
@@ -329,6 +337,9 @@ fn serve(launched: &mut Launched, bundle: &Path) -> Result<()> {
             }
             FromInit::Ready => {
                 launched.adjust(&mut adjusted)?;
+                if let Some(groups) = &launched.record.resctrl {
+                    resctrl::enter(groups, launched.init.pid())?;
+                }
                 return launched.limit();
             }
             FromInit::Failed(text) => return Err(Error::Init(text).into()),

@@ -23,7 +23,7 @@ pub struct MemoryPolicy {
 /// A group of the resctrl file system (Documentation/filesystems/resctrl.rst).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IntelRdt {
-    /// Its name. Absent: the container's, and the group is keg's to remove.
+    /// Its name, `/` for the one that all tasks are in at first. Absent: the container's, and the group is keg's to remove.
     pub group: Option<String>,
     /// Lines for its `schemata`.
     pub schemata: Vec<String>,

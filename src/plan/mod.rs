@@ -21,7 +21,7 @@ pub use finding::{Finding, Severity};
 pub use hook::{Hook, Hooks};
 pub use machine::{Affinity, IntelRdt, Mask, MemoryPolicy, NetDevice};
 pub use mount::{
-    AttributeChange, Device, DeviceKind, FsOption, Mount, MountKind, Propagation, PropagationKind,
+    AttributeChange, Device, DeviceKind, FsOption, Mount, MountKind, MountLabel, Propagation, PropagationKind,
 };
 pub use namespace::{IdMap, IdMaps, Join, Namespaces, TimeOffset};
 pub use process::{Capabilities, IoPriority, Process, Rlimit};
@@ -85,8 +85,8 @@ pub struct Plan {
     pub masked_paths: Vec<PathBuf>,
     /// Paths made read-only.
     pub readonly_paths: Vec<PathBuf>,
-    /// The SELinux label of every mount that takes one (`context=`).
-    pub mount_label: Option<String>,
+    /// The SELinux label of every mount that takes one. Without effect where SELinux is not enabled.
+    pub mount_label: Option<MountLabel>,
     /// sethostname(2)
     pub hostname: Option<String>,
     /// setdomainname(2)

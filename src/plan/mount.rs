@@ -59,6 +59,15 @@ pub enum MountKind {
     Remount,
 }
 
+/// The SELinux label of new file systems.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountLabel {
+    /// The option that gives it: `context`, or what `run.oci.mount_context_type` says instead.
+    pub option: &'static str,
+    /// The label.
+    pub label: String,
+}
+
 /// One parameter of a file system: fsconfig(2) with a value or as a flag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FsOption {

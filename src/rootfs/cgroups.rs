@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use super::Rootfs;
-use crate::plan::Mount;
 use crate::plan::cgroup::DirectoryPlan;
+use crate::plan::{Mount, MountLabel};
 use crate::sys::fd;
 use crate::sys::mount::{self, FsContext, MountAttr};
 use crate::sys::{self, Errno};
@@ -25,6 +25,9 @@ pub(super) fn mount(work: &mut Rootfs<'_>, entry: &Mount) -> sys::Result<()> {
     let context = FsContext::open("tmpfs")?;
     context.set("source", Some(b"cgroup"))?;
     context.set("mode", Some(b"755"))?;
+    if let Some(MountLabel { option, label }) = work.label {
+        context.set(option, Some(label.as_bytes()))?;
+    }
     let tmpfs = context.mount(libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC)?;
     work.spent.put(context);
     let named = |directory: &DirectoryPlan| directory.mount.file_name().map(PathBuf::from);

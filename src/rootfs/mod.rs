@@ -15,10 +15,10 @@ use std::path::Path;
 
 use nix::fcntl::OFlag;
 
-use crate::plan::{MountKind, Plan, Propagation, PropagationKind};
+use crate::plan::{MountKind, MountLabel, Plan, Propagation, PropagationKind};
 use crate::sys::fd::{self, Resolve};
 use crate::sys::mount::{self, MountAttr};
-use crate::sys::{self, Errno};
+use crate::sys::{self, Errno, kernel};
 use crate::types::NamespaceKind;
 
 use place::{Places, Spent};
@@ -64,6 +64,7 @@ pub struct Rootfs<'a> {
     places: Places,
     spent: Spent,
     read_only_last: Vec<OwnedFd>,
+    label: Option<&'a MountLabel>,
 }
 
 /// The kernel's word for a propagation type.
@@ -155,6 +156,7 @@ impl<'a> Rootfs<'a> {
             places: Places::default(),
             spent,
             read_only_last: Vec::new(),
+            label: plan.mount_label.as_ref().filter(|_| kernel::has_selinux()),
         })
     }
 

@@ -8,10 +8,13 @@ use nix::sys::stat::SFlag;
 
 use super::root::{Leaf, RootFd, shown};
 use super::{Doing, Error, Rootfs, cgroups, propagation_flag};
-use crate::plan::{AttributeChange, Mount, MountKind};
+use crate::plan::{AttributeChange, Mount, MountKind, MountLabel};
 use crate::sys::fd;
 use crate::sys::mount::{self, FsContext, MountAttr};
-use crate::sys::{self, Errno};
+use crate::sys::{self, Errno, xattr};
+
+/// The message queues of an ipc namespace are one file system instance, made with the namespace: no mount option can label it.
+const MQUEUE: &str = "mqueue";
 
 /// What is being done, for messages: `mounting "proc" to "/proc" (mounts[0])`.
 pub(super) fn doing(entry: &Mount) -> String {
@@ -70,8 +73,9 @@ fn filesystem(work: &mut Rootfs<'_>, entry: &Mount) -> sys::Result<()> {
     for option in options {
         context.set(&option.key, option.value.as_ref().map(String::as_bytes))?;
     }
-    if let (Some(label), false) = (&work.plan.mount_label, needs_plain(fstype)) {
-        context.set("context", Some(label.as_bytes()))?;
+    let label = work.label.filter(|_| !needs_plain(fstype));
+    if let Some(MountLabel { option, label }) = label.filter(|_| fstype != MQUEUE) {
+        context.set(option, Some(label.as_bytes()))?;
     }
     let inherits_mode = fstype == "tmpfs" && !options.iter().any(|option| option.key == "mode");
     let covered = match inherits_mode || *copy_up || entry.destination_nofollow {
@@ -85,6 +89,9 @@ fn filesystem(work: &mut Rootfs<'_>, entry: &Mount) -> sys::Result<()> {
     let early = if entry.read_only_last { !libc::MOUNT_ATTR_RDONLY } else { u64::MAX };
     let made = context.mount(entry.attributes.set & early)?;
     work.spent.put(context);
+    if let Some(MountLabel { label, .. }) = label.filter(|_| fstype == MQUEUE) {
+        xattr::set_by_path_fd(&made, b"security.selinux", label.as_bytes())?;
+    }
     if let (Some(covered), true) = (&covered, *copy_up) {
         super::copy_up::fill(covered, &made)?;
     }

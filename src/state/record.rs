@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use oci_spec::runtime::Hook;
 use serde::{Deserialize, Serialize};
 
-use crate::types::{CgroupRecord, ContainerId, ProcessRef};
+use crate::types::{CgroupRecord, ContainerId, ProcessRef, ResctrlRecord};
 
 /// What is kept about one container.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +41,9 @@ pub struct Record {
     /// container's there. `delete` detaches what is on top now, if it is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub covered_mount: Option<u64>,
+    /// Its resctrl groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resctrl: Option<ResctrlRecord>,
     /// Whether it has a session keyring, `_ses.ID`.
     #[serde(default)]
     pub keyring: bool,
@@ -109,6 +112,7 @@ impl Record {
             runtime_version: String::new(),
             cgroup: None,
             covered_mount: None,
+            resctrl: None,
             keyring: false,
             hooks: Hooks::default(),
         }

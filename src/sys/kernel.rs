@@ -6,6 +6,12 @@ pub fn version() -> Option<(u32, u32)> {
     parse(name.release().to_str()?)
 }
 
+/// Whether SELinux is enabled: its file system is mounted.
+pub fn has_selinux() -> bool {
+    let place = nix::sys::statfs::statfs("/sys/fs/selinux");
+    place.is_ok_and(|place| place.filesystem_type().0 == libc::SELINUX_MAGIC)
+}
+
 fn parse(release: &str) -> Option<(u32, u32)> {
     let (major, rest) = release.split_once('.')?;
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();

@@ -297,6 +297,12 @@ fn machine() {
              MPOL_BIND, MPOL_INTERLEAVE, MPOL_WEIGHTED_INTERLEAVE, MPOL_PREFERRED, MPOL_PREFERRED_MANY, MPOL_LOCAL",
         ),
         (
+            "/annotations",
+            json!({"run.oci.mount_context_type": "mine"}),
+            "annotations[\"run.oci.mount_context_type\"]: unknown value \"mine\", known are context, fscontext, defcontext, \
+             rootcontext",
+        ),
+        (
             "/linux/intelRdt",
             json!({"closID": "a/b"}),
             "linux.intelRdt.closID: \"a/b\" is no name for a group",

@@ -28,7 +28,7 @@ pub fn plan(plan: &Plan) -> String {
     }
     line("masked", format!("{:?}", plan.masked_paths));
     line("readonly", format!("{:?}", plan.readonly_paths));
-    line("mount label", format!("{:?}", plan.mount_label));
+    line("mount label", format!("{:?}", plan.mount_label.as_ref().map(|label| &label.label)));
     line("hostname", format!("{:?} domainname={:?}", plan.hostname, plan.domainname));
     line("sysctl", format!("{:?}", plan.sysctl));
     line("new keyring", plan.new_keyring.to_string());

@@ -113,6 +113,7 @@ pub(super) fn intel_rdt(listed: &LinuxIntelRdt, report: &mut Report) -> Option<I
     let path = "linux.intelRdt";
     let group = listed.clos_id().clone();
     if let Some(name) = &group
+        && name != "/"
         && (matches!(name.as_str(), "" | "." | ".." | "info" | "mon_groups" | "mon_data")
             || name.contains(['/', '\n']))
     {

@@ -22,7 +22,7 @@ use oci_spec::runtime::Linux;
 
 use super::cgroup::{self, CgroupPlan};
 use super::finding::{Finding, Report};
-use super::{Error, Hook, Host, Options, Plan, Process, Propagation, PropagationKind};
+use super::{Error, Hook, Host, MountLabel, Options, Plan, Process, Propagation, PropagationKind};
 use crate::seccomp;
 use crate::spec::{LinuxSeccomp, Loaded, Spec, member};
 use crate::types::{NamespaceKind, NamespaceSet};
@@ -89,7 +89,7 @@ fn assemble(loaded: &Loaded, facts: &Facts<'_>, report: &mut Report) -> Plan {
     let (devices, links) = devices::build(listed, &mounts, report);
     let annotations = annotations(spec, report);
     let process = process(spec, &annotations, &own, facts, report);
-    let plan = Plan {
+    Plan {
         sysctl: sysctl::build(linux, own.own, hostname.as_deref(), domainname.as_deref(), report),
         rootfs,
         rootfs_readonly: spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false),
@@ -101,7 +101,7 @@ fn assemble(loaded: &Loaded, facts: &Facts<'_>, report: &mut Report) -> Plan {
         links,
         masked_paths: paths(linux.map(Linux::masked_paths), "linux.maskedPaths", own.own, report),
         readonly_paths: paths(linux.map(Linux::readonly_paths), "linux.readonlyPaths", own.own, report),
-        mount_label: linux.and_then(|linux| linux.mount_label().clone()).filter(|label| !label.is_empty()),
+        mount_label: linux.and_then(|linux| mount_label(linux, &annotations, report)),
         hostname,
         domainname,
         cgroup: cgroup(linux, facts, report),
@@ -119,9 +119,7 @@ fn assemble(loaded: &Loaded, facts: &Facts<'_>, report: &mut Report) -> Plan {
         id_maps: own.maps.filter(|_| own.namespaces.new.contains(NamespaceKind::User)),
         namespaces: own.namespaces,
         warnings: Vec::new(),
-    };
-    not_performed(&plan, report);
-    plan
+    }
 }
 
 fn process(
@@ -216,6 +214,25 @@ fn annotations(spec: &Spec, report: &mut Report) -> BTreeMap<String, String> {
     annotations
 }
 
+/// The annotation that says which of the kernel's options takes `linux.mountLabel`.
+const MOUNT_CONTEXT: &str = "run.oci.mount_context_type";
+
+fn mount_label(
+    linux: &Linux,
+    annotations: &BTreeMap<String, String>,
+    report: &mut Report,
+) -> Option<MountLabel> {
+    const OPTIONS: [&str; 4] = ["context", "fscontext", "defcontext", "rootcontext"];
+    let asked = annotations.get(MOUNT_CONTEXT).map_or(OPTIONS[0], String::as_str);
+    let option = OPTIONS.into_iter().find(|option| *option == asked);
+    if option.is_none() {
+        let what = format!("unknown value {asked:?}, known are {}", OPTIONS.join(", "));
+        report.error(member("annotations", MOUNT_CONTEXT), what);
+    }
+    let label = linux.mount_label().clone().filter(|label| !label.is_empty())?;
+    Some(MountLabel { option: option.unwrap_or(OPTIONS[0]), label })
+}
+
 fn rootfs_propagation(linux: &Linux, report: &mut Report) -> Option<Propagation> {
     let text = linux.rootfs_propagation().as_deref().filter(|text| !text.is_empty())?;
     let (recursive, word) = match text.strip_prefix('r') {
@@ -271,13 +288,5 @@ fn seccomp(listed: &LinuxSeccomp, report: &mut Report) -> Option<seccomp::Progra
             report.error(&error.path, error.reason.to_string());
             None
         }
-    }
-}
-
-/// Settings that this version of keg cannot apply: an error is better than a container without them.
-fn not_performed(plan: &Plan, report: &mut Report) {
-    let what = "not supported by this version of keg";
-    if plan.intel_rdt.is_some() {
-        report.error("linux.intelRdt", what);
     }
 }
