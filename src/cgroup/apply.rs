@@ -20,12 +20,17 @@ pub(super) fn apply(plan: &CgroupPlan) -> Result<(), Error> {
 /// Changes the limits of a container that exists. Device rules change without a moment in which what both
 /// the old and the new ones allow is denied.
 pub fn update(plan: &CgroupPlan) -> Result<(), Error> {
+    let cpu_max = plan.unit.as_ref().map(|unit| super::systemd::update(unit, plan)).transpose()?.flatten();
     for directory in &plan.directories {
         if !directory.controllers.is_empty() {
             super::create::enable_controllers(directory, plan.driver)?;
         }
         let path = directory.path();
         directory.steps.iter().try_for_each(|step| perform(&path, step))?;
+    }
+    if let Some((file, value)) = cpu_max {
+        let setting = "linux.resources.cpu".to_owned();
+        files::write(&file, &value).map_err(|source| Error::Set { setting, source })?;
     }
     let failed = |source| Error::Set { setting: "linux.resources.devices".to_owned(), source };
     match (&plan.devices, device_directory(plan)) {
@@ -46,7 +51,7 @@ fn device_directory(plan: &CgroupPlan) -> Option<PathBuf> {
     found.map(DirectoryPlan::path)
 }
 
-fn perform(directory: &Path, step: &Step) -> Result<(), Error> {
+pub(super) fn perform(directory: &Path, step: &Step) -> Result<(), Error> {
     match step {
         Step::Write(one) => write(directory, one).map_err(|source| refused(one, source)),
         Step::Pair(first, second) => match write(directory, first) {

@@ -18,6 +18,18 @@ pub struct Created {
 }
 
 impl Created {
+    pub(super) fn new(record: CgroupRecord) -> Self {
+        Self { record, placement: Placement::default(), kept: false }
+    }
+
+    pub(super) fn record_mut(&mut self) -> &mut CgroupRecord {
+        &mut self.record
+    }
+
+    pub(super) fn place(&mut self, placement: Placement) {
+        self.placement = placement;
+    }
+
     /// How the container's first process gets in. Once it is in, the descriptors are of no use.
     pub fn take_placement(&mut self) -> Placement {
         std::mem::take(&mut self.placement)
@@ -65,6 +77,10 @@ impl Drop for Created {
 pub fn foresee(plan: &CgroupPlan) -> Result<CgroupRecord, Error> {
     let mut record = empty_record(plan);
     record.foreseen = true;
+    if let Some(unit) = &plan.unit {
+        record.unit = Some(super::systemd::foresee(unit)?);
+        return Ok(record);
+    }
     let Some(first) = plan.directories.first() else { return Ok(record) };
     let mut missing = 0;
     for path in first.path().ancestors().take(first.relative.components().count()) {
@@ -81,9 +97,12 @@ pub fn foresee(plan: &CgroupPlan) -> Result<CgroupRecord, Error> {
     Ok(record)
 }
 
-/// Makes the cgroups, ready for a process to enter.
-pub fn create(plan: &CgroupPlan) -> Result<Created, Error> {
-    let mut created = Created { record: empty_record(plan), placement: Placement::default(), kept: false };
+/// Makes the cgroups, ready for a process to enter. Where systemd makes them, the plan learns where they are.
+pub fn create(plan: &mut CgroupPlan) -> Result<Created, Error> {
+    if plan.driver == Driver::Systemd {
+        return super::systemd::create(plan);
+    }
+    let mut created = Created::new(empty_record(plan));
     for directory in &plan.directories {
         let hierarchy = directory.hierarchy.clone();
         let mut entry = CgroupDirectory { hierarchy, path: directory.path(), made: None };
@@ -108,7 +127,7 @@ pub fn create(plan: &CgroupPlan) -> Result<Created, Error> {
     Ok(created)
 }
 
-fn empty_record(plan: &CgroupPlan) -> CgroupRecord {
+pub(super) fn empty_record(plan: &CgroupPlan) -> CgroupRecord {
     let manager = match plan.driver {
         Driver::None => CgroupManager::Disabled,
         Driver::Systemd => CgroupManager::Systemd,
@@ -149,7 +168,7 @@ fn make(entry: &mut CgroupDirectory, mount: &Path) -> sys::Result<()> {
 }
 
 /// A cgroup that was there before must be empty, and neither it nor what it lies in frozen.
-fn refuse_occupied(plan: &DirectoryPlan, made: &CgroupDirectory) -> Result<(), Error> {
+pub(super) fn refuse_occupied(plan: &DirectoryPlan, made: &CgroupDirectory) -> Result<(), Error> {
     let whole = made.made.as_deref().and_then(Path::parent) == Some(plan.mount.as_path());
     if whole {
         return Ok(());

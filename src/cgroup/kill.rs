@@ -14,7 +14,7 @@ const BATCH: usize = 256;
 /// Nothing is sent where the cgroup was there before and the container perhaps never in it.
 pub fn kill_all(record: &CgroupRecord, signal: Signal) -> Result<(), Error> {
     let owned = record.directories.first().is_none_or(|first| first.made.is_some());
-    if record.foreseen && !owned {
+    if record.foreseen && !owned || super::systemd::is_gone(record)? {
         return Ok(());
     }
     let failed = |source| Error::Use { doing: "kill the processes of", source };

@@ -12,6 +12,7 @@ mod place;
 mod probe;
 mod remove;
 mod stats;
+mod systemd;
 mod walk;
 mod watch;
 
@@ -28,7 +29,7 @@ pub use stats::stats;
 pub use walk::procs;
 pub use watch::{Happened, Watch};
 
-use crate::sys;
+use crate::sys::{self, dbus};
 use crate::types::Pid;
 
 /// What went wrong with a cgroup.
@@ -40,6 +41,46 @@ pub enum Error {
     /// A directory could not be made or entered.
     #[error("unable to apply cgroup configuration")]
     Make(#[source] sys::Error),
+    /// systemd did not make the container's scope.
+    #[error("unable to apply cgroup configuration")]
+    Apply(#[source] Box<Error>),
+    /// A user's systemd is on a bus that nothing names.
+    #[error(
+        "unable to reach the user's systemd: neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set"
+    )]
+    NoSession,
+    /// There is no bus, or it does not let us in.
+    #[error("unable to reach systemd over D-Bus")]
+    Bus(#[source] dbus::Error),
+    /// systemd refused something.
+    #[error("unable to {doing} systemd unit {unit}")]
+    Unit {
+        /// A verb.
+        doing: &'static str,
+        /// Its name.
+        unit: String,
+        /// Why.
+        #[source]
+        source: dbus::Error,
+    },
+    /// systemd tried, and failed.
+    #[error("unable to {doing} systemd unit {unit}: its job ended as {result:?}")]
+    Job {
+        /// A verb.
+        doing: &'static str,
+        /// Its name.
+        unit: String,
+        /// In systemd's words.
+        result: String,
+    },
+    /// The scope is not where this host's cgroups are mounted.
+    #[error("systemd put unit {unit} into the cgroup {path:?}, which is not its own")]
+    Misplaced {
+        /// Its name.
+        unit: String,
+        /// Where keg's process is.
+        path: PathBuf,
+    },
     /// A frozen cgroup would freeze init before it could say so.
     #[error("container's cgroup unexpectedly frozen: {0:?}")]
     Frozen(PathBuf),

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use super::Error;
+use super::systemd::Holder;
 use crate::sys::cgroup::{self as sys, Tasks};
 use crate::types::{CgroupRecord, Pid};
 
@@ -13,6 +14,8 @@ use crate::types::{CgroupRecord, Pid};
 pub struct Placement {
     into: Option<OwnedFd>,
     tasks: Tasks,
+    /// Keeps the cgroup from being empty until the child is in.
+    holder: Option<Holder>,
 }
 
 impl Placement {
@@ -33,6 +36,12 @@ impl Placement {
             Some(cgroup) => sys::write_in(cgroup, "cgroup.procs", &pid.to_string()).map_err(Error::Make),
             None => Ok(()),
         }
+    }
+
+    /// With a process that waits in the cgroup.
+    pub(super) fn held_by(mut self, holder: Holder) -> Self {
+        self.holder = Some(holder);
+        self
     }
 
     /// Opens the directories, given by hierarchy.

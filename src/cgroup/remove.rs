@@ -14,6 +14,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Removes what keg made, with what the container made inside, and waits for processes that are
 /// about to end. What was there before stays. What is gone already is no error.
 pub fn remove(record: &CgroupRecord) -> Result<(), Error> {
+    if let Some(unit) = &record.unit {
+        return super::systemd::remove(record, unit, PATIENCE);
+    }
     let deadline = Instant::now() + PATIENCE;
     let results: Vec<_> =
         record.directories.iter().map(|directory| remove_one(directory, deadline)).collect();
@@ -24,7 +27,7 @@ pub fn remove(record: &CgroupRecord) -> Result<(), Error> {
 pub fn kill_and_remove(record: &CgroupRecord) -> Result<(), Error> {
     // Most often nobody is left: then the first directory goes at once, and nobody need be looked for.
     let empty = match record.directories.first() {
-        Some(CgroupDirectory { path, made: Some(_), .. }) => rmdir(path)?,
+        Some(CgroupDirectory { path, made: Some(_), .. }) if record.unit.is_none() => rmdir(path)?,
         _ => false,
     };
     if !empty {
@@ -42,13 +45,16 @@ pub(super) fn discard(record: &CgroupRecord) {
     if record.directories.iter().any(|directory| directory.made.is_some()) {
         drop(kill_all(record, Signal::KILL));
     }
+    if let Some(unit) = &record.unit {
+        return drop(super::systemd::remove(record, unit, SHORT_PATIENCE));
+    }
     let deadline = Instant::now() + SHORT_PATIENCE;
     for directory in &record.directories {
         drop(remove_one(directory, deadline));
     }
 }
 
-fn remove_one(directory: &CgroupDirectory, deadline: Instant) -> Result<(), Error> {
+pub(super) fn remove_one(directory: &CgroupDirectory, deadline: Instant) -> Result<(), Error> {
     let Some(top) = &directory.made else { return Ok(()) };
     let path = &directory.path;
     let mut pause = Duration::from_micros(100);

@@ -12,6 +12,9 @@ use crate::types::{CgroupRecord, Pid};
 /// has none.
 pub fn procs(record: &CgroupRecord) -> Result<Vec<Pid>, Error> {
     let Some(directory) = record.directories.first() else { return Ok(Vec::new()) };
+    if super::systemd::is_gone(record)? {
+        return Ok(Vec::new());
+    }
     procs_below(&directory.path).map_err(|source| Error::Use { doing: "read", source })
 }
 

@@ -16,7 +16,12 @@ const HOOKS: [&str; 6] =
     ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
 /// Annotations of config.json that change what a container may do.
-const UNSAFE_ANNOTATIONS: [&str; 2] = ["run.oci.keep_original_groups", "run.oci.mount_context_type"];
+const UNSAFE_ANNOTATIONS: [&str; 4] = [
+    "org.systemd.property.",
+    "run.oci.keep_original_groups",
+    "run.oci.mount_context_type",
+    "run.oci.systemd.subgroup",
+];
 
 const MEMORY_MODES: [&str; 7] = [
     "MPOL_BIND",
@@ -40,7 +45,7 @@ pub fn features() -> Value {
         "linux": {
             "namespaces": sorted(NamespaceKind::ALL.map(NamespaceKind::spec_name)),
             "capabilities": Capability::all().map(Capability::name).collect::<Vec<_>>(),
-            "cgroup": {"v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true},
+            "cgroup": {"v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true},
             "seccomp": seccomp(),
             "apparmor": {"enabled": true},
             "selinux": {"enabled": true},

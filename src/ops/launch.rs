@@ -134,7 +134,7 @@ pub(super) fn launch(place: &Place, options: &CreateOptions, then: Then) -> Resu
         .map_err(|error| Error::Bundle(options.bundle.clone(), named(error)))?;
     let json = read_config(&bundle)?;
     let loaded = spec::load(&json)?;
-    let plan = decide(place, options, &bundle, &loaded, &proc)?;
+    let mut plan = decide(place, options, &bundle, &loaded, &proc)?;
     check_rootfs(&plan)?;
     let devices = network::Devices::find(&plan)?;
     let groups = plan.intel_rdt.as_ref().map(|wanted| resctrl::Groups::find(wanted, &options.id));
@@ -150,8 +150,12 @@ pub(super) fn launch(place: &Place, options: &CreateOptions, then: Then) -> Resu
     reservation.write(&record)?;
     reservation.save_config(&json)?;
     resctrl.iter_mut().try_for_each(resctrl::Groups::make)?;
-    let mut cgroups = cgroup::create(&plan.cgroup)?;
+    let mut cgroups = cgroup::create(&mut plan.cgroup)?;
     record.cgroup = Some(cgroups.record().clone());
+    if plan.cgroup.unit.is_some() {
+        // Where systemd makes it could not be foreseen.
+        reservation.write(&record)?;
+    }
     let listener =
         if then == Then::Wait { Some(socket::listen(reservation.dir(), START_SOCKET)?) } else { None };
     let rootfs = record.covered_mount.map(|covered| AttachedRootfs(Some((plan.rootfs.clone(), covered))));

@@ -4,6 +4,7 @@
 pub mod bpf;
 pub mod cgroup;
 pub mod credentials;
+pub mod dbus;
 pub mod descriptors;
 pub mod entry;
 pub mod error;

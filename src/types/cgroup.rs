@@ -60,7 +60,20 @@ pub struct CgroupRecord {
     pub directories: Vec<CgroupDirectory>,
     /// The systemd unit, where systemd is the manager.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unit: Option<String>,
+    pub unit: Option<SystemdUnit>,
+}
+
+/// The scope that systemd made for a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SystemdUnit {
+    /// Its name, with `.scope`.
+    pub name: String,
+    /// The D-Bus address of the bus on which that systemd is.
+    pub bus: String,
+    /// Its cgroup's inode number, which no other cgroup has before the next boot: systemd removes a scope that has become empty, and
+    /// another may then have its name. Absent: not known yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inode: Option<u64>,
 }
 
 /// The container's cgroup in one hierarchy.

@@ -2,6 +2,7 @@
 
 mod capset;
 mod cgroup;
+pub mod dbus;
 mod digest;
 mod id;
 mod namespace;
@@ -13,7 +14,7 @@ mod timestamp;
 mod user;
 
 pub use capset::{CapSet, Capability};
-pub use cgroup::{CgroupDirectory, CgroupManager, CgroupRecord, CgroupVersion};
+pub use cgroup::{CgroupDirectory, CgroupManager, CgroupRecord, CgroupVersion, SystemdUnit};
 pub use digest::{Algorithm, Digest, InvalidDigest};
 pub use id::{ContainerId, Gid, InvalidContainerId, Uid};
 pub use namespace::{NamespaceKind, NamespaceSet};

@@ -62,9 +62,16 @@ pub fn hooks_of(listed: &[oci_spec::runtime::Hook], path: &str) -> Result<Vec<Ho
     report.into_warnings().map(|_| made)
 }
 
-fn cgroup(linux: Option<&Linux>, facts: &Facts<'_>, report: &mut Report) -> CgroupPlan {
+fn cgroup(
+    linux: Option<&Linux>,
+    annotations: &BTreeMap<String, String>,
+    facts: &Facts<'_>,
+    report: &mut Report,
+) -> CgroupPlan {
     let Options { id, cgroup_manager, .. } = facts.options;
-    match cgroup::build(linux, id, &facts.host.cgroups, *cgroup_manager) {
+    let user = facts.host.euid != 0 || facts.host.in_user_namespace;
+    let request = cgroup::Request { linux, annotations, id, manager: *cgroup_manager, user };
+    match cgroup::build(request, &facts.host.cgroups) {
         Ok(plan) => plan,
         Err(Error { path, problem }) => {
             report.error(path, problem);
@@ -104,7 +111,7 @@ fn assemble(loaded: &Loaded, facts: &Facts<'_>, report: &mut Report) -> Plan {
         mount_label: linux.and_then(|linux| mount_label(linux, &annotations, report)),
         hostname,
         domainname,
-        cgroup: cgroup(linux, facts, report),
+        cgroup: cgroup(linux, &annotations, facts, report),
         net_devices: linux.map(|linux| machine::net_devices(linux, own.own, report)).unwrap_or_default(),
         memory_policy: linux
             .and_then(|linux| linux.memory_policy().as_ref())

@@ -161,9 +161,9 @@ fn parse(rule: &LinuxDeviceCgroup, n: usize) -> Result<DeviceRule, Error> {
     Ok(DeviceRule { allow: rule.allow(), class, major, minor, access })
 }
 
-/// Version 1 knows one default and a list of exceptions from it. `Err`: the number of the rule that
-/// takes a part of an exception away, which version 1 cannot.
-fn files(rules: &[DeviceRule]) -> Result<Vec<(&'static str, String)>, usize> {
+/// The rules as one default, whether all is allowed, and a list of exceptions from it. `Err`: the number of the rule that takes a part
+/// of an exception away, which cannot be said so.
+pub(super) fn exceptions(rules: &[DeviceRule]) -> Result<(bool, Vec<DeviceRule>), usize> {
     let mut allowed = false;
     let mut exceptions: Vec<DeviceRule> = Vec::new();
     for (n, rule) in rules.iter().enumerate() {
@@ -184,6 +184,12 @@ fn files(rules: &[DeviceRule]) -> Result<Vec<(&'static str, String)>, usize> {
             }
         }
     }
+    Ok((allowed, exceptions))
+}
+
+/// Version 1 knows one default and a list of exceptions from it.
+fn files(rules: &[DeviceRule]) -> Result<Vec<(&'static str, String)>, usize> {
+    let (allowed, exceptions) = exceptions(rules)?;
     let (first, rest) =
         if allowed { ("devices.allow", "devices.deny") } else { ("devices.deny", "devices.allow") };
     let mut writes = vec![(first, "a".to_owned())];

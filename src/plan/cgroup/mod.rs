@@ -3,12 +3,14 @@
 
 mod devices;
 mod resources;
+pub mod systemd;
 mod v1;
 mod v2;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime::{Linux, LinuxResources};
@@ -78,7 +80,7 @@ pub enum Driver {
 }
 
 /// All that is to be done about a container's cgroups.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CgroupPlan {
     /// Who does it, and how.
     pub driver: Driver,
@@ -88,13 +90,31 @@ pub struct CgroupPlan {
     pub directories: Vec<DirectoryPlan>,
     /// Which devices may be used.
     pub devices: DevicePlan,
+    /// What systemd is asked for, where it is the driver.
+    pub unit: Option<systemd::UnitPlan>,
 }
 
 impl CgroupPlan {
     /// The container stays where keg is.
     pub fn none(version: CgroupVersion) -> Self {
-        Self { driver: Driver::None, version, directories: Vec::new(), devices: DevicePlan::Unchanged }
+        let devices = DevicePlan::Unchanged;
+        Self { driver: Driver::None, version, directories: Vec::new(), devices, unit: None }
     }
+}
+
+/// What a new container is to have.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// `linux` of config.json.
+    pub linux: Option<&'a Linux>,
+    /// `annotations` of config.json.
+    pub annotations: &'a BTreeMap<String, String>,
+    /// The container's name.
+    pub id: &'a ContainerId,
+    /// Who is to do it.
+    pub manager: CgroupManager,
+    /// Whether systemd is to be asked as its user's own instance, not as the host's.
+    pub user: bool,
 }
 
 /// The container's cgroup in one hierarchy.
@@ -164,33 +184,30 @@ pub struct Write {
 }
 
 /// Decides. `host` is what [`crate::plan::cgroup::HostCgroups`] says about the host.
-pub fn build(
-    linux: Option<&Linux>,
-    id: &ContainerId,
-    host: &HostCgroups,
-    manager: CgroupManager,
-) -> Result<CgroupPlan, Error> {
-    let driver = match (manager, host.version) {
+pub fn build(request: Request<'_>, host: &HostCgroups) -> Result<CgroupPlan, Error> {
+    let driver = match (request.manager, host.version) {
         (CgroupManager::Disabled, _) => Driver::None,
         (_, CgroupVersion::None) => return Err(error("linux", "no cgroup file system is mounted")),
-        (CgroupManager::Systemd, _) => {
-            let problem = "--systemd-cgroup leaves it to systemd, for which keg has no driver: use cgroupfs";
-            return Err(error("linux.cgroupsPath", problem));
-        }
+        (CgroupManager::Systemd, _) => Driver::Systemd,
         (CgroupManager::Cgroupfs, CgroupVersion::V2) => Driver::V2,
         (CgroupManager::Cgroupfs, _) => Driver::V1,
     };
-    let mut plan =
-        CgroupPlan { driver, version: host.version, directories: Vec::new(), devices: DevicePlan::Unchanged };
+    let mut plan = CgroupPlan { driver, ..CgroupPlan::none(host.version) };
     if driver == Driver::None {
         return Ok(plan);
     }
-    let resources = linux.and_then(|linux| linux.resources().as_ref());
-    let cgroups_path = linux.and_then(|linux| linux.cgroups_path().as_deref());
-    plan.directories = directories(cgroups_path, id, host)?;
+    let resources = request.linux.and_then(|linux| linux.resources().as_ref());
+    let cgroups_path = request.linux.and_then(|linux| linux.cgroups_path().as_deref());
+    plan.directories = match driver {
+        Driver::Systemd => systemd::directories(cgroups_path, &request, host)?,
+        _ => directories(cgroups_path, request.id, host)?,
+    };
     resources::fill(&mut plan.directories, resources.unwrap_or(&LinuxResources::default()), host)?;
     let rules = resources.and_then(|resources| resources.devices().as_deref()).unwrap_or_default();
     plan.devices = devices::plan(rules, host)?;
+    if driver == Driver::Systemd {
+        systemd::ask(cgroups_path, &request, &mut plan)?;
+    }
     Ok(plan)
 }
 
@@ -224,7 +241,8 @@ pub fn update(
         Some(rules) => devices::plan(rules, host)?,
         None => DevicePlan::Unchanged,
     };
-    Ok(CgroupPlan { driver, version: record.version, directories, devices })
+    let unit = record.unit.as_ref().map(|unit| systemd::change(unit, &directories, &devices));
+    Ok(CgroupPlan { driver, version: record.version, directories, devices, unit })
 }
 
 /// One directory for each hierarchy. A relative path starts at keg's own cgroup; an absent one is
