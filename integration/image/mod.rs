@@ -3,10 +3,12 @@
 mod bad_input;
 mod compare;
 mod fruit;
+mod interrupt;
 // Layouts made in memory, as the tests without root have them; not all of it is used here.
 #[allow(dead_code)]
 #[path = "../../tests/image/layout.rs"]
 mod layout;
+mod run;
 #[allow(dead_code)]
 #[path = "../../tests/image/tar.rs"]
 mod tar;
@@ -31,7 +33,9 @@ fn unpacks(rt: &Runtime) -> bool {
 }
 
 fn unpack(rt: &Runtime, image: &str, bundle: &Path) -> Finished {
-    rt.command(&["unpack", "--image", image, &bundle.display().to_string()]).limit(minutes(2)).run()
+    rt.command(&["unpack", "--progress", "none", "--image", image, &bundle.display().to_string()])
+        .limit(minutes(2))
+        .run()
 }
 
 fn minutes(count: u64) -> std::time::Duration {

@@ -1,13 +1,12 @@
 //! What can be typed: the flags and arguments of each command, and the options they mean.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 
 use super::commands::{Command, Typed};
 use super::flags::parse_bool;
-use crate::image::{ImageRef, Limits, Platform, UnpackOptions};
+use super::image::{ImageFlags, MaybeImage};
 use crate::ops::options::{CreateOptions, DeleteOptions, KillOptions, RunOptions, SpecOptions};
 use crate::types::{CgroupManager, ContainerId, Signal};
 
@@ -88,14 +87,16 @@ pub struct CreateArgs {
     /// Pass so many further file descriptors to the container
     #[arg(long, value_name = "N", default_value_t = 0)]
     preserve_fds: u32,
+    #[command(flatten)]
+    image: ImageFlags,
     /// The container's name
     #[arg(value_parser = ContainerId::parse)]
     id: ContainerId,
 }
 
 impl CreateArgs {
-    fn options(self) -> CreateOptions {
-        CreateOptions {
+    fn options(self) -> (CreateOptions, MaybeImage) {
+        let options = CreateOptions {
             id: self.id,
             bundle: self.bundle,
             pid_file: self.pid_file,
@@ -104,13 +105,15 @@ impl CreateArgs {
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
             preserve_fds: self.preserve_fds,
-        }
+        };
+        (options, self.image.meant())
     }
 }
 
 impl Typed for CreateArgs {
     fn meant(self) -> Command {
-        Command::Create(self.options())
+        let (options, image) = self.options();
+        Command::Create(options, Box::new(image))
     }
 }
 
@@ -197,12 +200,9 @@ pub struct RunArgs {
 
 impl Typed for RunArgs {
     fn meant(self) -> Command {
-        Command::Run(RunOptions {
-            create: self.create.options(),
-            detach: self.detach,
-            keep: self.keep,
-            no_subreaper: self.no_subreaper,
-        })
+        let (create, image) = self.create.options();
+        let Self { detach, keep, no_subreaper, .. } = self;
+        Command::Run(RunOptions { create, detach, keep, no_subreaper }, Box::new(image))
     }
 }
 
@@ -248,32 +248,6 @@ pub struct StateArgs {
 impl Typed for StateArgs {
     fn meant(self) -> Command {
         Command::State(self.id)
-    }
-}
-
-/// `unpack`
-#[derive(Debug, clap::Args)]
-pub struct UnpackArgs {
-    /// An OCI image layout, and which of its images: LAYOUT, LAYOUT:REF or LAYOUT@DIGEST
-    #[arg(long, value_name = "IMAGE", value_parser = ImageRef::from_str)]
-    image: ImageRef,
-    /// For which platform, as os/architecture[/variant] [default: this machine's]
-    #[arg(long, value_name = "PLATFORM", value_parser = Platform::from_str)]
-    platform: Option<Platform>,
-    /// The directory to make
-    #[arg(value_parser = absolute())]
-    bundle: PathBuf,
-}
-
-impl Typed for UnpackArgs {
-    fn meant(self) -> Command {
-        Command::Unpack(UnpackOptions {
-            image: self.image,
-            bundle: self.bundle,
-            platform: self.platform,
-            limits: Limits::default(),
-            sync: false,
-        })
     }
 }
 

@@ -7,14 +7,13 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::args::{
     CreateArgs, DeleteArgs, Globals, KillArgs, ListArgs, ListFormat, RunArgs, SpecArgs, StartArgs, StateArgs,
-    UnpackArgs,
 };
 use super::control::{EventsArgs, PauseArgs, PsArgs, PsCommand, ResumeArgs};
 use super::exec::ExecArgs;
 use super::flags::{self, Order, Words};
+use super::image::{InspectArgs, MaybeImage, Unpack, UnpackArgs};
 use super::inspect::{CheckArgs, FeaturesArgs};
 use super::update::UpdateArgs;
-use crate::image::UnpackOptions;
 use crate::ops::SPEC_VERSION;
 use crate::ops::options::{
     CreateOptions, DeleteOptions, EventsOptions, ExecOptions, KillOptions, RunOptions, SpecOptions,
@@ -28,7 +27,7 @@ pub enum Command {
     /// `check`
     Check(CheckArgs),
     /// `create`
-    Create(CreateOptions),
+    Create(CreateOptions, Box<MaybeImage>),
     /// `delete`
     Delete(DeleteOptions),
     /// `events`
@@ -37,6 +36,8 @@ pub enum Command {
     Exec(Box<ExecOptions>),
     /// `features`
     Features,
+    /// `inspect`
+    Inspect(InspectArgs),
     /// `kill`
     Kill(KillOptions),
     /// `list`
@@ -48,7 +49,7 @@ pub enum Command {
     /// `resume`
     Resume(ContainerId),
     /// `run`
-    Run(RunOptions),
+    Run(RunOptions, Box<MaybeImage>),
     /// `spec`
     Spec(SpecOptions),
     /// `start`
@@ -56,18 +57,19 @@ pub enum Command {
     /// `state`
     State(ContainerId),
     /// `unpack`
-    Unpack(UnpackOptions),
+    Unpack(Box<Unpack>),
     /// `update`
     Update(UpdateOptions),
 }
 
-const COMMANDS: [Entry; 17] = [
+const COMMANDS: [Entry; 18] = [
     Entry::new::<CheckArgs>("check", "say what is wrong with a bundle, without making a container"),
     Entry::new::<CreateArgs>("create", "make a container, whose program then waits for start"),
     Entry::new::<DeleteArgs>("delete", "remove what is left of a container"),
     Entry::new::<EventsArgs>("events", "show what a container uses, and when it runs out of memory"),
     Entry::new::<ExecArgs>("exec", "run a further program in a running container").flags_first(),
     Entry::new::<FeaturesArgs>("features", "show what this runtime can do"),
+    Entry::new::<InspectArgs>("inspect", "show what an image layout holds"),
     Entry::new::<KillArgs>("kill", "send a signal to a container").flags_first(),
     Entry::new::<ListArgs>("list", "list the containers"),
     Entry::new::<PauseArgs>("pause", "let all processes of a container stand still"),

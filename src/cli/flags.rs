@@ -51,7 +51,11 @@ pub fn rewrite(command: &clap::Command, words: &[OsString], order: Order) -> Res
     while let Some(word) = words.next() {
         let Some((name, value)) = split(word)? else {
             if word == "--" {
-                out.others.extend(words.cloned());
+                // Where the container has its name already, what follows is for its program.
+                match (&out.others[..], find(command, "args")) {
+                    ([_, ..], Some(_)) => out.flags.extend(words.map(|word| flag("args", word))),
+                    _ => out.others.extend(words.cloned()),
+                }
                 break;
             }
             out.others.push(word.clone());
@@ -72,8 +76,7 @@ pub fn rewrite(command: &clap::Command, words: &[OsString], order: Order) -> Res
                 Some(value) => value,
                 None => words.next().ok_or_else(|| Error::NeedsArgument(name.to_owned()))?,
             };
-            let flag = [b"--", long.as_bytes(), b"=", value.as_bytes()].concat();
-            out.flags.push(OsString::from_vec(flag));
+            out.flags.push(flag(long, value));
         } else {
             let flag = OsString::from(format!("--{long}"));
             out.flags.retain(|earlier| *earlier != flag);
@@ -83,6 +86,10 @@ pub fn rewrite(command: &clap::Command, words: &[OsString], order: Order) -> Res
         }
     }
     Ok(out)
+}
+
+fn flag(name: &str, value: &OsStr) -> OsString {
+    OsString::from_vec([b"--", name.as_bytes(), b"=", value.as_bytes()].concat())
 }
 
 /// The name and the attached value of a flag; `None` for what is no flag.

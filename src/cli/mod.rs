@@ -5,8 +5,10 @@ mod commands;
 mod control;
 mod exec;
 mod flags;
+mod image;
 mod inspect;
 mod output;
+mod progress;
 mod report;
 mod update;
 
@@ -19,9 +21,7 @@ use commands::{Command, Request};
 use control::PsCommand;
 use report::Report;
 
-use crate::image;
 use crate::ops::{self, Place};
-use crate::plan;
 
 /// What the process tells its caller when it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +67,9 @@ pub fn run(words: &[OsString]) -> Exit {
     }
     let outcome = sealed.and_then(|()| request(&report, globals, &rest));
     outcome.unwrap_or_else(|error| match report.failure(&*error) {
+        Exit::Failure if image::interrupted(&*error).is_some() => {
+            Exit::Program(image::interrupted(&*error).unwrap_or(1))
+        }
         Exit::Failure if rest.first().is_some_and(|name| name == "exec") => Exit::ExecFailure,
         exit => exit,
     })
@@ -103,25 +106,24 @@ fn perform(place: &Place, command: &Command) -> ops::Result<Exit> {
             output::write(&text)?;
             return Ok(if inspect::are_harmless(&found) { Exit::Success } else { Exit::Failure });
         }
-        Command::Create(options) => ops::create::create(place, options)?,
-        Command::Delete(options) => ops::delete::delete(place, options)?,
+        Command::Create(options, image) => image::create(place, options, image)?,
+        Command::Delete(options) => image::delete(place, options)?,
         Command::Events(options) => {
             ops::events::events(place, options, &mut |event| Ok(output::write(&output::event(event)?)?))?;
         }
         Command::Exec(options) => return Ok(Exit::Program(ops::exec::exec(place, options)? as u8)),
         Command::Features => output::write(&output::document(&ops::features::features())?)?,
+        Command::Inspect(args) => output::write(&image::inspect(args)?)?,
         Command::Kill(options) => ops::kill::kill(place, options)?,
         Command::List(format) => output::write(&output::list(&ops::list::list(place)?, *format)?)?,
         Command::Pause(id) => ops::pause::pause(place, id)?,
         Command::Ps(PsCommand::Table(options)) => output::write(&ops::ps::table(place, options)?)?,
         Command::Ps(PsCommand::Json(id)) => output::write(&output::pids(&ops::ps::pids(place, id)?)?)?,
         Command::Resume(id) => ops::resume::resume(place, id)?,
-        Command::Run(options) => return Ok(Exit::Program(ops::run::run(place, options)? as u8)),
+        Command::Run(options, image) => return Ok(Exit::Program(image::run(place, options, image)? as u8)),
         Command::Spec(options) => ops::spec::spec(options)?,
         Command::Start(id) => ops::start::start(place, id)?,
-        Command::Unpack(options) => {
-            output::write(&image::unpack(options, Some(plan::default_profile()?), &mut |_| {})?.to_string())?;
-        }
+        Command::Unpack(unpack) => output::write(&image::unpack(unpack)?)?,
         Command::Update(options) => ops::update::update(place, options)?,
         Command::State(id) => output::write(&output::state(&ops::state::state(place, id)?)?)?,
     }

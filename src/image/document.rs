@@ -128,6 +128,22 @@ pub struct ImageConfig {
     /// What it consists of.
     #[serde(deserialize_with = "nullable")]
     pub rootfs: RootFs,
+    /// How it came about, step by step.
+    #[serde(deserialize_with = "nullable")]
+    pub history: Vec<History>,
+}
+
+/// One step of an image's making.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct History {
+    /// The command.
+    pub created_by: Option<String>,
+    /// What somebody had to say about it.
+    pub comment: Option<String>,
+    /// Whether it made no layer.
+    #[serde(deserialize_with = "nullable")]
+    pub empty_layer: bool,
 }
 
 impl ImageConfig {

@@ -83,6 +83,9 @@ pub enum Error {
     /// A signal asked to end.
     #[error("interrupted by a signal ({0})")]
     Interrupted(Signal),
+    /// The kernel has Landlock and does not confine us.
+    #[error("confine the unpacking")]
+    Confine(#[source] sys::Error),
     /// The kernel refused what waiting for the work needs.
     #[error("watch over the work")]
     Watch(#[source] sys::Error),

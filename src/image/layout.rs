@@ -2,7 +2,7 @@
 //! In a directory everything is opened below one fd, without following a symlink.
 
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -149,6 +149,14 @@ impl Layout {
             return Err(blob::Error::Size { said: descriptor.size, found: section.size });
         }
         Ok(section)
+    }
+
+    /// The directory that holds it; none where it is an archive.
+    pub fn directory(&self) -> Option<BorrowedFd<'_>> {
+        match &self.place {
+            Place::Directory(directory) => Some(directory.as_fd()),
+            Place::Archive { .. } => None,
+        }
     }
 
     /// Reads and verifies a whole document, which the descriptor itself may carry.

@@ -12,12 +12,14 @@ mod config;
 mod document;
 mod error;
 mod hash;
+mod inspect;
 mod layer;
 mod layout;
 mod limits;
 mod pipeline;
 mod platform;
 mod pool;
+pub mod private;
 mod progress;
 mod reference;
 mod remove;
@@ -26,18 +28,22 @@ mod select;
 mod staging;
 mod watch;
 
+pub use config::Changes;
 pub use error::Error;
+pub use inspect::{Inspection, inspect};
 pub use limits::Limits;
 pub use platform::{InvalidPlatform, Platform};
 pub use progress::{LayerProgress, Progress};
 pub use reference::{ImageRef, InvalidReference, Wanted};
 pub use report::Report;
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use oci_spec::runtime::LinuxSeccomp;
 
+use crate::sys::landlock;
 use crate::sys::signals::Interrupts;
 use crate::types::Digest;
 use config::Runner;
@@ -49,7 +55,7 @@ use select::Image;
 use staging::Staging;
 
 /// What to unpack and where.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnpackOptions {
     /// Which image.
     pub image: ImageRef,
@@ -61,6 +67,8 @@ pub struct UnpackOptions {
     pub limits: Limits,
     /// Have everything on the disk before the bundle appears.
     pub sync: bool,
+    /// What the container is to have otherwise than the image says.
+    pub changes: Changes,
 }
 
 /// A layer whose descriptor and `diff_id` have been looked at.
@@ -179,14 +187,17 @@ fn fill(
     progress: &Progress,
 ) -> Result<(Totals, Vec<String>), Error> {
     let root = staging.rootfs().map_err(Error::Write)?;
+    let layout = chosen.layout.directory();
+    landlock::confine(staging.directory.as_fd(), layout.as_slice()).map_err(Error::Confine)?;
     let mut tree = Tree::new(
         crate::sys::fd::duplicate(&root).map_err(Error::Write)?,
         options.limits.depth,
         Owners::of_this_process(),
     );
     let totals = pipeline::apply(&mut tree, chosen, &options.limits, progress)?;
-    let text = config::convert(&chosen.image.config, &root, Runner::this_process(), seccomp)
-        .map_err(Error::Convert)?;
+    let text =
+        config::convert(&chosen.image.config, &root, Runner::this_process(), seccomp, &options.changes)
+            .map_err(Error::Convert)?;
     staging.write("config.json", &text).map_err(Error::Write)?;
     Ok((totals, tree.notes.iter().map(|(note, times)| format!("{note} ({times} times)")).collect()))
 }

@@ -49,7 +49,7 @@ impl fmt::Display for Report {
 }
 
 /// A size as people read it: `170.3 MB`.
-fn bytes(count: u64) -> String {
+pub(super) fn bytes(count: u64) -> String {
     let mut size = count as f64;
     for unit in ["bytes", "kB", "MB", "GB"] {
         if size < 1000.0 {

@@ -12,6 +12,7 @@ pub mod fd;
 pub mod file;
 pub mod kernel;
 pub mod keyring;
+pub mod landlock;
 pub mod limits;
 pub mod lock;
 pub mod memory;

@@ -9,6 +9,7 @@ mod compressed;
 mod damage;
 mod generated;
 mod hostile;
+mod inspect;
 mod layout;
 mod limits;
 mod selection;

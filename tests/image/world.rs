@@ -68,6 +68,7 @@ impl World {
             platform: self.platform.clone(),
             limits: self.limits.clone(),
             sync: false,
+            changes: image::Changes::default(),
         };
         let result = image::unpack(&options, None, &mut |_| {});
         assert_eq!(look(&self.decoy()), before, "something outside of the bundle has changed");

@@ -57,6 +57,15 @@ impl Runner {
     }
 }
 
+/// What whoever makes the container wants otherwise than the image.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Arguments at the place of the image's; none: the image's.
+    pub args: Vec<String>,
+    /// Whether the program gets a terminal.
+    pub terminal: bool,
+}
+
 /// The text of config.json. `root` is the unpacked root file system, which says who the user is;
 /// `seccomp` is the filter that the container gets.
 pub fn convert(
@@ -64,11 +73,12 @@ pub fn convert(
     root: impl AsFd,
     runner: Runner,
     seccomp: Option<LinuxSeccomp>,
+    changes: &Changes,
 ) -> Result<Vec<u8>, Error> {
     let user = user::resolve(&image.config.user, root)?;
     let config = Config {
         oci_version: "1.0.2",
-        process: process(&image.config, &user)?,
+        process: process(&image.config, &user, changes)?,
         root: Root { path: "rootfs", readonly: false },
         hostname: "keg",
         mounts: mounts(&image.config, runner)?,
@@ -82,8 +92,9 @@ pub fn convert(
     Ok(text)
 }
 
-fn process(execution: &Execution, user: &user::User) -> Result<Process, Error> {
-    let mut args: Vec<String> = execution.entrypoint.iter().chain(&execution.cmd).cloned().collect();
+fn process(execution: &Execution, user: &user::User, changes: &Changes) -> Result<Process, Error> {
+    let cmd = if changes.args.is_empty() { &execution.cmd } else { &changes.args };
+    let mut args: Vec<String> = execution.entrypoint.iter().chain(cmd).cloned().collect();
     if args.is_empty() {
         args.push("/bin/sh".to_owned());
     }
@@ -107,7 +118,7 @@ fn process(execution: &Execution, user: &user::User) -> Result<Process, Error> {
         return Err(Error::Nul("the working directory"));
     }
     Ok(Process {
-        terminal: false,
+        terminal: changes.terminal,
         user: bundle::User {
             uid: user.uid.0,
             gid: user.gid.0,

@@ -1,6 +1,6 @@
 //! What image configurations become, read back as the runtime will read it.
 
-use super::{Runner, convert};
+use super::{Changes, Runner, convert};
 use crate::image::document::{ImageConfig, from_json};
 use oci_spec::runtime::Spec;
 use serde_json::Value;
@@ -11,7 +11,8 @@ fn converted(image: &str, runner: Runner) -> Result<Value, super::Error> {
     std::fs::write(dir.path().join("etc/passwd"), "app:x:1000:1001\n").unwrap();
     std::fs::write(dir.path().join("etc/group"), "wheel:x:10:app\n").unwrap();
     let image: ImageConfig = from_json(image.as_bytes()).unwrap();
-    let text = convert(&image, crate::sys::fd::open_dir(dir.path()).unwrap(), runner, None)?;
+    let text =
+        convert(&image, crate::sys::fd::open_dir(dir.path()).unwrap(), runner, None, &Changes::default())?;
     assert!(text.starts_with(b"{\n\t\"ociVersion\"") && text.ends_with(b"\n}\n"));
     // The types of the specification accept it as it stands.
     serde_json::from_slice::<Spec>(&text).unwrap();

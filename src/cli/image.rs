@@ -1,0 +1,302 @@
+//! What can be typed for images: `unpack`, `inspect`, and the flags with which `create` and `run` take an image instead of a bundle;
+//! and how the rooms for images and for containers are brought together, neither of which knows the other.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use super::args::absolute;
+use super::commands::{Command, Typed};
+use super::progress::{Display, Style};
+use crate::image::{self, Changes, ImageRef, Limits, Platform, Report, UnpackOptions, private};
+use crate::ops::options::{CreateOptions, DeleteOptions, RunOptions};
+use crate::ops::{self, Place};
+use crate::plan;
+use crate::types::ContainerId;
+
+/// How an image is chosen and unpacked.
+#[derive(Debug, clap::Args)]
+pub struct UnpackFlags {
+    /// For which platform, as os/architecture[/variant] [default: this machine's]
+    #[arg(long, value_name = "PLATFORM", value_parser = Platform::from_str)]
+    platform: Option<Platform>,
+    /// What to show on stderr meanwhile: auto, plain, json or none
+    #[arg(long, value_name = "STYLE", value_parser = Style::parse, default_value = "auto")]
+    progress: Style,
+    /// Have everything on the disk before the bundle appears
+    #[arg(long)]
+    sync: bool,
+    /// The most uncompressed bytes of a layer [default: 64G]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    max_layer_size: Option<u64>,
+    /// The most uncompressed bytes of all layers [default: 128G]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    max_image_size: Option<u64>,
+    /// The most entries of all layers [default: 8000000]
+    #[arg(long, value_name = "N")]
+    max_entries: Option<u64>,
+    /// The most directories above an entry [default: 256]
+    #[arg(long, value_name = "N")]
+    max_depth: Option<usize>,
+    /// The most uncompressed bytes for each compressed one, once a layer has 64M [default: 4000]
+    #[arg(long, value_name = "N")]
+    max_ratio: Option<u64>,
+    /// The most memory that a zstd layer may ask for [default: 128M]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    max_window: Option<u64>,
+}
+
+impl UnpackFlags {
+    fn limits(&self) -> Limits {
+        let usual = Limits::default();
+        Limits {
+            layer_bytes: self.max_layer_size.unwrap_or(usual.layer_bytes),
+            image_bytes: self.max_image_size.unwrap_or(usual.image_bytes),
+            entries: self.max_entries.unwrap_or(usual.entries),
+            depth: self.max_depth.unwrap_or(usual.depth),
+            ratio: self.max_ratio.unwrap_or(usual.ratio),
+            window: self.max_window.unwrap_or(usual.window),
+            ..usual
+        }
+    }
+
+    fn options(self, image: ImageRef, bundle: PathBuf, changes: Changes) -> UnpackOptions {
+        let limits = self.limits();
+        UnpackOptions { image, bundle, platform: self.platform, limits, sync: self.sync, changes }
+    }
+}
+
+/// `unpack`
+#[derive(Debug, clap::Args)]
+pub struct UnpackArgs {
+    /// An OCI image layout, and which of its images: LAYOUT, LAYOUT:REF or LAYOUT@DIGEST
+    #[arg(long, value_name = "IMAGE", value_parser = ImageRef::from_str)]
+    image: ImageRef,
+    #[command(flatten)]
+    flags: UnpackFlags,
+    /// Show nothing
+    #[arg(long, short)]
+    quiet: bool,
+    /// The directory to make
+    #[arg(value_parser = absolute())]
+    bundle: PathBuf,
+}
+
+/// `unpack`, as it is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unpack {
+    /// What and where.
+    pub options: UnpackOptions,
+    /// What to show meanwhile.
+    pub progress: Style,
+    /// Say nothing afterwards either.
+    pub quiet: bool,
+}
+
+impl Typed for UnpackArgs {
+    fn meant(self) -> Command {
+        let progress = if self.quiet { Style::None } else { self.flags.progress };
+        let options = self.flags.options(self.image, self.bundle, Changes::default());
+        Command::Unpack(Box::new(Unpack { options, progress, quiet: self.quiet }))
+    }
+}
+
+/// `inspect`
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct InspectArgs {
+    /// Show it as a JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// An OCI image layout, or one thing in it: LAYOUT, LAYOUT:REF or LAYOUT@DIGEST
+    #[arg(value_parser = ImageRef::from_str)]
+    pub image: ImageRef,
+}
+
+impl Typed for InspectArgs {
+    fn meant(self) -> Command {
+        Command::Inspect(self)
+    }
+}
+
+/// Of `create` and `run`: an image at the place of a bundle.
+#[derive(Debug, clap::Args)]
+pub struct ImageFlags {
+    /// Unpack this image and make the container of it, instead of a bundle: LAYOUT, LAYOUT:REF or LAYOUT@DIGEST. What follows `ID --`
+    /// takes the place of the arguments that the image has
+    #[arg(long, value_name = "IMAGE", value_parser = ImageRef::from_str, conflicts_with = "bundle")]
+    image: Option<ImageRef>,
+    /// Leave the bundle that was made of the image when the container is removed
+    #[arg(long)]
+    keep_bundle: bool,
+    /// Give the program of the image a terminal
+    #[arg(long, short)]
+    tty: bool,
+    #[command(flatten)]
+    flags: UnpackFlags,
+    #[arg(long, hide = true, action = clap::ArgAction::Append)]
+    args: Vec<String>,
+}
+
+/// An image that is to become a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FromImage {
+    /// What to unpack. Where to is not decided here.
+    pub options: UnpackOptions,
+    /// What to show meanwhile.
+    pub progress: Style,
+    /// Leave the bundle when the container is removed.
+    pub keep_bundle: bool,
+}
+
+/// An image, none, or flags that mean nothing without one.
+pub type MaybeImage = Result<Option<FromImage>, &'static str>;
+
+impl ImageFlags {
+    /// What they ask for.
+    pub fn meant(self) -> MaybeImage {
+        let progress = self.flags.progress;
+        let Some(image) = self.image else {
+            let unused = [
+                (!self.args.is_empty(), "arguments after \"--\" are for a container of an --image"),
+                (self.keep_bundle, "--keep-bundle is for a container of an --image"),
+                (self.tty, "--tty is for a container of an --image"),
+            ];
+            return unused.iter().find(|(given, _)| *given).map_or(Ok(None), |(_, why)| Err(why));
+        };
+        let changes = Changes { args: self.args, terminal: self.tty };
+        let options = self.flags.options(image, PathBuf::new(), changes);
+        Ok(Some(FromImage { options, progress, keep_bundle: self.keep_bundle }))
+    }
+}
+
+/// `unpack`; gives what to print.
+pub fn unpack(unpack: &Unpack) -> ops::Result<String> {
+    let report = unpack_to(&unpack.options, Display::new(unpack.progress))?;
+    Ok(match unpack.progress {
+        _ if unpack.quiet => String::new(),
+        Style::Json => as_json(&report),
+        _ => report.to_string(),
+    })
+}
+
+fn unpack_to(options: &UnpackOptions, mut display: Display) -> ops::Result<Report> {
+    let profile = plan::default_profile()?;
+    let report = image::unpack(options, Some(profile), &mut |progress| display.show(progress));
+    display.end();
+    Ok(report?)
+}
+
+fn as_json(report: &Report) -> String {
+    let Report { image, layers, compressed, uncompressed, entries, notes, .. } = report;
+    let document = serde_json::json!({
+        "image": image, "digest": report.digest.to_string(), "platform": report.platform.to_string(), "layers": layers,
+        "compressed": compressed, "uncompressed": uncompressed, "entries": entries, "notes": notes,
+        "seconds": report.duration.as_secs_f64(),
+    });
+    format!("{document}\n")
+}
+
+/// `inspect`; gives what to print.
+pub fn inspect(args: &InspectArgs) -> ops::Result<String> {
+    let found = image::inspect(&args.image, &Limits::default())?;
+    Ok(if args.json { serde_json::to_string_pretty(&found)? + "\n" } else { found.to_string() })
+}
+
+/// The exit status of a command that a signal has ended.
+pub fn interrupted(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
+    match error.downcast_ref() {
+        Some(image::Error::Interrupted(signal)) => u8::try_from(128 + signal.number()).ok(),
+        _ => None,
+    }
+}
+
+/// `create`, of a bundle or of an image.
+pub fn create(place: &Place, options: &CreateOptions, image: &MaybeImage) -> ops::Result<()> {
+    match image.as_ref().map_err(|why| *why)? {
+        None => ops::create::create(place, options),
+        Some(from) => {
+            let options = CreateOptions { bundle: bundle(place, &options.id, from)?, ..options.clone() };
+            let done = ops::create::create(place, &options);
+            if done.is_err() {
+                dispose(place, &options.id, from)?;
+            }
+            done
+        }
+    }
+}
+
+/// `run`, of a bundle or of an image, whose bundle goes when the container goes.
+pub fn run(place: &Place, options: &RunOptions, image: &MaybeImage) -> ops::Result<i32> {
+    match image.as_ref().map_err(|why| *why)? {
+        None => ops::run::run(place, options),
+        Some(from) => {
+            let id = &options.create.id;
+            let create = CreateOptions { bundle: bundle(place, id, from)?, ..options.create.clone() };
+            let status = ops::run::run(place, &RunOptions { create, ..options.clone() });
+            if status.is_err() || !(options.detach || options.keep) {
+                dispose(place, id, from)?;
+            }
+            status
+        }
+    }
+}
+
+/// `delete`, with the bundle that was made for the container.
+pub fn delete(place: &Place, options: &DeleteOptions) -> ops::Result<()> {
+    ops::delete::delete(place, options)?;
+    Ok(private::remove(&place.root, &options.id, options.force)?)
+}
+
+/// Unpacks the image for this container.
+fn bundle(place: &Place, id: &ContainerId, from: &FromImage) -> ops::Result<PathBuf> {
+    let bundle = private::place(&place.root, id, from.keep_bundle)?;
+    // One that exists has its bundle, and `ops` says that it exists.
+    if ops::state::state(place, id).is_err() {
+        let options = UnpackOptions { bundle: bundle.clone(), ..from.options.clone() };
+        if let Err(error) = unpack_to(&options, Display::discreet(from.progress)) {
+            dispose(place, id, from)?;
+            return Err(error);
+        }
+    }
+    Ok(bundle)
+}
+
+/// Removes a bundle that no container has.
+fn dispose(place: &Place, id: &ContainerId, from: &FromImage) -> ops::Result<()> {
+    if !from.keep_bundle && ops::state::state(place, id).is_err() {
+        private::remove(&place.root, id, false)?;
+    }
+    Ok(())
+}
+
+/// A number of bytes: `4096`, `64M`, `2GiB`. The units are powers of 1024.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim_end_matches("iB").trim_end_matches('B') {
+        "" => 0,
+        "k" | "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return Err("no size: a number, and k, M, G or T".to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| "no size: a number, and k, M, G or T".to_owned())?;
+    number.checked_mul(1 << shift).ok_or_else(|| "too large".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in
+            [("0", 0), ("4096", 4096), ("1k", 1024), ("64MiB", 64 << 20), ("2GB", 2 << 30), ("1T", 1 << 40)]
+        {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for bad in ["", "G", "-1", "1.5G", "1x", "99999999T", "0x10"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What `inspect` shows of layouts with everything that registries and builders put into them.
+
+use keg::image::{Inspection, Limits, inspect};
+use serde_json::{Value, json};
+
+use super::layout::{INDEX, MANIFEST, config};
+use super::{Layout, World, file, tar};
+
+fn look(layout: &Layout, reference: &str) -> Result<Inspection, String> {
+    let world = World::begin();
+    layout.write(&world.layout());
+    let image = format!("{}{reference}", world.layout().display()).parse().unwrap();
+    inspect(&image, &Limits::default()).map_err(|error| error.to_string())
+}
+
+fn digest(descriptor: &Value) -> String {
+    descriptor["digest"].as_str().unwrap().to_owned()
+}
+
+/// An artifact about something.
+fn artifact(layout: &mut Layout, kind: &str, about: &Value) -> Value {
+    let empty = layout.json("application/vnd.oci.empty.v1+json", &json!({}));
+    let part = layout.blob(kind, kind.as_bytes().to_vec());
+    let manifest = json!({"schemaVersion": 2, "artifactType": kind, "config": empty, "layers": [part], "subject": about});
+    layout.json(MANIFEST, &manifest)
+}
+
+/// Two platforms in a nested index, an attestation, a Notation signature of the image, a SOCI index, a list of components of the
+/// signature, a cosign tag, and a signature of something that is elsewhere.
+fn rich() -> (Layout, Vec<String>) {
+    let mut layout = Layout::empty();
+    let layers = [tar(&[file("a", "")])];
+    let mut about = config(&layers);
+    about["created"] = json!("2024-05-06T07:08:09Z");
+    about["author"] = json!("somebody");
+    about["config"] =
+        json!({"Entrypoint": ["/bin/app", "two words"], "Env": ["A=b"], "Labels": {"k": "v\u{1b}[2J"}});
+    about["history"] =
+        json!([{"created_by": "ENV A=b", "empty_layer": true}, {"created_by": "COPY a /", "comment": "c"}]);
+    let mut amd64 = layout.image(&layers, about);
+    amd64["platform"] = json!({"os": "linux", "architecture": "amd64"});
+    let mut arm = layout.image(&layers, config(&layers));
+    arm["platform"] = json!({"os": "linux", "architecture": "arm", "variant": "v7"});
+    let mut attestation = artifact(&mut layout, "application/vnd.in-toto+json", &json!(null));
+    attestation["platform"] = json!({"os": "unknown", "architecture": "unknown"});
+    attestation["annotations"] = json!({"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": digest(&amd64)});
+    let inner = layout.json(INDEX, &json!({"schemaVersion": 2, "manifests": [arm.clone()]}));
+    let index =
+        layout.json(INDEX, &json!({"schemaVersion": 2, "manifests": [amd64.clone(), attestation, inner]}));
+    layout.tag("v1", index);
+    let signature = artifact(&mut layout, "application/vnd.cncf.notary.signature", &amd64);
+    layout.list(signature.clone());
+    let soci = artifact(&mut layout, "application/vnd.amazon.soci.index.v1+json", &amd64);
+    layout.list(soci);
+    let components = artifact(&mut layout, "application/spdx+json", &signature);
+    layout.list(components);
+    let cosign = artifact(&mut layout, "application/vnd.dev.cosign.simplesigning.v1+json", &json!(null));
+    layout.tag(&format!("{}.sig", digest(&arm).replace(':', "-")), cosign);
+    let elsewhere = artifact(
+        &mut layout,
+        "application/vnd.cyclonedx+json",
+        &json!({"digest": format!("sha256:{}", "1".repeat(64)), "size": 1}),
+    );
+    layout.list(elsewhere);
+    (layout, vec![digest(&amd64), digest(&arm)])
+}
+
+#[test]
+fn everything_stands_under_what_it_is_about() {
+    let (layout, _) = rich();
+    let found = serde_json::to_value(look(&layout, "").unwrap()).unwrap();
+    let entries = found["entries"].as_array().unwrap();
+    assert_eq!(entries.len(), 2, "{found:#}");
+    let index = &entries[0];
+    assert_eq!((&index["name"], &index["kind"]), (&json!("v1"), &json!("index")));
+    let (amd64, arm) = (&index["manifests"][0], &index["manifests"][1]["manifests"][0]);
+    assert_eq!(amd64["platform"], "linux/amd64");
+    assert_eq!(arm["platform"], "linux/arm/v7");
+    let named = |node: &Value| -> Vec<String> {
+        let all = node["referrers"].as_array().cloned().unwrap_or_default();
+        all.iter().map(|node| node["artifact"].as_str().unwrap().to_owned()).collect()
+    };
+    let mut referrers = named(amd64);
+    referrers.sort();
+    assert_eq!(referrers, ["a Notation signature", "a SOCI index", "a build attestation"]);
+    let signature =
+        amd64["referrers"].as_array().unwrap().iter().find(|node| node["artifact"] == "a Notation signature");
+    assert_eq!(named(signature.unwrap()), ["a list of components (SPDX)"]);
+    assert_eq!(named(arm), ["a cosign signature"]);
+    assert_eq!(entries[1]["artifact"], "a list of components (CycloneDX)");
+    assert_eq!(amd64["layers"][0]["createdBy"], "COPY a /");
+    assert_eq!(amd64["config"]["entrypoint"], json!(["/bin/app", "two words"]));
+}
+
+#[test]
+fn the_same_for_people() {
+    let (layout, digests) = rich();
+    let text = look(&layout, ":v1").unwrap().to_string();
+    for line in [
+        &format!("  image for linux/amd64 {}", digests[0]),
+        "    runs /bin/app \"two words\"",
+        "    created 2024-05-06T07:08:09Z",
+        "    author somebody",
+        "    env A=b",
+        "    label k=v [2J",
+        "      COPY a /",
+        "    referred to by:",
+        "    image for linux/arm/v7",
+    ] {
+        assert!(text.contains(line), "no {line:?} in\n{text}");
+    }
+    assert!(text.starts_with("v1: index of 2 sha256:") && !text.contains("CycloneDX"), "{text}");
+    let text = look(&layout, "").unwrap().to_string();
+    assert!(text.contains(&format!("about sha256:{}, which is not here", "1".repeat(64))), "{text}");
+    let text = look(&layout, &format!("@{}", digests[1])).unwrap().to_string();
+    assert!(text.starts_with("image for linux/arm/v7"), "{text}");
+}
+
+#[test]
+fn what_cannot_be_read_is_shown_as_such() {
+    let (mut layout, digests) = rich();
+    layout.blobs.remove(&digests[1]);
+    layout.blobs.get_mut(&digests[0]).unwrap()[3] ^= 1;
+    let text = look(&layout, "").unwrap().to_string();
+    assert!(
+        text.contains("not readable for linux/arm/v7") && text.contains("problem: the blob is missing"),
+        "{text}"
+    );
+    assert!(text.contains("problem: the blob is damaged: its content has digest sha256:"), "{text}");
+    assert!(look(&layout, ":v2").unwrap_err().ends_with("nothing in the layout is called so"));
+    assert_eq!(look(&Layout::empty(), "").unwrap().to_string(), "the layout holds no image\n");
+}
