@@ -3,7 +3,8 @@
 HOST_TRIPLE := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 JOBS ?= $(shell nproc)
 # Relative relocations are packed: a sixteenth of the binary otherwise, read and worked through at every start.
-STATIC := RUSTFLAGS='-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs' cargo build --locked --release --target $(HOST_TRIPLE) -j $(JOBS)
+STATIC_FLAGS := RUSTFLAGS='-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs'
+RELEASE_BUILD := --locked --release --target $(HOST_TRIPLE) -j $(JOBS)
 RELEASE := target/$(HOST_TRIPLE)/release
 SIZE_LIMIT := 4194304
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -40,12 +41,12 @@ setup: ## install the Debian packages that are missing, check the Rust toolchain
 	@scripts/setup.sh $(PACKAGES)
 
 build: ## build the static release binary target/keg
-	$(STATIC) -p keg
+	$(STATIC_FLAGS) cargo rustc $(RELEASE_BUILD) -p keg --bin keg -- -C link-arg=-Wl,-e,keg_start
 	@cp $(RELEASE)/keg target/keg.new && mv target/keg.new target/keg
 	@scripts/check-binary.sh target/keg $(SIZE_LIMIT)
 
 probe: ## build target/probe, the program that the integration tests run inside containers
-	$(STATIC) -p probe
+	$(STATIC_FLAGS) cargo build $(RELEASE_BUILD) -p probe
 	@cp $(RELEASE)/probe target/probe.new && mv target/probe.new target/probe
 
 image: setup ## build the OCI images for demo and tests under target/images, from Debian packages

@@ -2,3 +2,4 @@
 #![no_main]
 
 keg::entry!(keg::cli::main);
+keg::start!();

@@ -27,6 +27,7 @@ pub mod seal;
 pub mod seccomp;
 pub mod signals;
 pub mod socket;
+pub mod start;
 pub mod times;
 pub mod tty;
 pub mod xattr;

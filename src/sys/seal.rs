@@ -22,7 +22,7 @@ const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
 const OWN_FILE: &str = "/proc/self/exe";
 
 /// What `run_again` adds to the zeroth argument.
-const MARK: &[u8] = b" (sealed)";
+pub(super) const MARK: &[u8] = b" (sealed)";
 
 /// Whether this process was started by [`run_again`], and the file that it runs from is indeed one that cannot be written. A process
 /// that claims so and runs from any other file is an error.

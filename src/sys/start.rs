@@ -1,0 +1,236 @@
+//! The first instructions of keg, before the C library's: a command that has to run from a sealed copy of itself (see [`super::seal`])
+//! gets there without setting up a C library that it leaves at once. That is a third of a millisecond where CPUID traps, as it does in
+//! every virtual machine, and fifteen system calls. Whatever is unusual is left to `seal`, which does the same with all its cases and
+//! checks what is done here.
+//!
+//! Nothing is relocated yet: no function of the C library can be called (`memcpy` among them, so bytes are copied one by one, in a way
+//! that the compiler leaves alone), no table of pointers read, no panic raised.
+
+use std::mem::MaybeUninit;
+use std::ptr;
+
+use libc::c_long;
+
+use super::seal::MARK;
+
+/// Makes `keg_start` the beginning, once the linker is told so (`-e keg_start`); it ends in the C library's `_start`.
+#[macro_export]
+macro_rules! start {
+    () => {
+        // SAFETY: the stack is handed to `_start` as the kernel left it, and the register that `_start` reads is put back. The stack
+        // is aligned to 16 bytes at the call, as both ABIs want it.
+        #[cfg(target_arch = "x86_64")]
+        ::core::arch::global_asm!(
+            ".globl keg_start",
+            "keg_start:",
+            "push rdx",
+            "lea rdi, [rsp + 8]",
+            "sub rsp, 8",
+            "call {seal}",
+            "add rsp, 8",
+            "pop rdx",
+            "jmp _start",
+            seal = sym $crate::sys::start::seal,
+        );
+        #[cfg(target_arch = "aarch64")]
+        ::core::arch::global_asm!(
+            ".globl keg_start",
+            "keg_start:",
+            "str x0, [sp, #-16]!",
+            "add x0, sp, #16",
+            "bl {seal}",
+            "ldr x0, [sp], #16",
+            "b _start",
+            seal = sym $crate::sys::start::seal,
+        );
+    };
+}
+
+const OWN_FILE: &[u8] = b"/proc/self/exe\0";
+const PATH: usize = libc::PATH_MAX as usize;
+const NAME: usize = 256;
+/// Closes the list of lower layers: an overlay without an upper layer must have two.
+const SECOND_LAYER: &[u8] = b":/dev\0";
+
+/// Runs this program again from an overlay that cannot be written to, or returns, with nothing changed.
+///
+/// # Safety
+///
+/// `stack` is the stack pointer as the kernel sets it for a new program: the number of arguments, the arguments, the environment.
+pub unsafe extern "C" fn seal(stack: *mut usize) {
+    // SAFETY: the caller's promise; the vectors end in null pointers, the strings in NUL.
+    unsafe {
+        let arguments = stack.add(1).cast::<*const u8>();
+        let environment = arguments.add(*stack + 1);
+        if *stack == 0 || !has_command(arguments.add(1)) {
+            return;
+        }
+        let own_name = *arguments;
+        let mut marked = [const { MaybeUninit::uninit() }; PATH];
+        let length = length(own_name);
+        if length + MARK.len() >= PATH || ends_with_mark(own_name, length) {
+            return;
+        }
+        copy(own_name, length, &mut marked, 0);
+        copy(MARK.as_ptr(), MARK.len(), &mut marked, length);
+        marked[length + MARK.len()].write(0);
+        let Some(file) = overlay() else { return };
+        *arguments = marked.as_ptr().cast();
+        let vectors = (arguments as usize, environment as usize);
+        let empty = b"\0".as_ptr() as usize;
+        call(libc::SYS_execveat, [file, empty, vectors.0, vectors.1, libc::AT_EMPTY_PATH as usize]);
+        *arguments = own_name;
+    }
+}
+
+/// The program's file, through an overlay of its directory.
+///
+/// # Safety
+///
+/// None beyond that of the calls: all memory is this function's own.
+unsafe fn overlay() -> Option<usize> {
+    let mut path = [const { MaybeUninit::<u8>::uninit() }; PATH + SECOND_LAYER.len()];
+    let mut name = [const { MaybeUninit::<u8>::uninit() }; NAME];
+    let own_file = OWN_FILE.as_ptr() as usize;
+    let cwd = libc::AT_FDCWD as usize;
+    // SAFETY: every pointer is to memory of the size that is given with it, or to a string that ends in NUL; `length` bytes of `path`
+    // were written by the kernel, and all indices are below it.
+    unsafe {
+        let length = call(libc::SYS_readlinkat, [cwd, own_file, path.as_mut_ptr() as usize, PATH, 0])?;
+        let mut slash = 0;
+        for at in 0..length {
+            match path.as_ptr().add(at).cast::<u8>().read_volatile() {
+                b'/' => slash = at,
+                // These would have to be escaped.
+                b':' | b'\\' | b',' => return None,
+                _ => {}
+            }
+        }
+        let name_length = length - slash - 1;
+        if length >= PATH || slash == 0 || name_length >= NAME {
+            return None;
+        }
+        copy(path.as_ptr().add(slash + 1).cast(), name_length, &mut name, 0);
+        name[name_length].write(0);
+        copy(SECOND_LAYER.as_ptr(), SECOND_LAYER.len(), &mut path, slash);
+
+        let context = call(libc::SYS_fsopen, [b"overlay\0".as_ptr() as usize, 1, 0, 0, 0])?;
+        let key = b"lowerdir\0".as_ptr() as usize;
+        call(libc::SYS_fsconfig, [context, SET_STRING, key, path.as_ptr() as usize, 0])?;
+        call(libc::SYS_fsconfig, [context, CREATE, 0, 0, 0])?;
+        let attributes = (libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV) as usize;
+        let root = call(libc::SYS_fsmount, [context, 1, attributes, 0, 0])?;
+        let flags = (libc::O_RDONLY | libc::O_CLOEXEC) as u64;
+        let how = [flags, 0, libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_XDEV];
+        let how_size = size_of_val(&how);
+        let copy = [root, name.as_ptr() as usize, how.as_ptr() as usize, how_size, 0];
+        let copy = call(libc::SYS_openat2, copy)?;
+        let (original, sealed) = (stat(cwd, OWN_FILE, 0)?, stat(copy, b"\0", libc::AT_EMPTY_PATH)?);
+        (original == sealed).then_some(copy)
+    }
+}
+
+const SET_STRING: usize = 1;
+const CREATE: usize = 6;
+
+/// Inode number and size.
+///
+/// # Safety
+///
+/// `path` ends in NUL.
+unsafe fn stat(dir: usize, path: &[u8], flags: libc::c_int) -> Option<(u64, i64)> {
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    let to = stat.as_mut_ptr();
+    // SAFETY: the kernel fills `stat` when it says so.
+    unsafe {
+        call(libc::SYS_newfstatat, [dir, path.as_ptr() as usize, to as usize, flags as usize, 0])?;
+        Some(((*to).st_ino, (*to).st_size))
+    }
+}
+
+/// # Safety
+///
+/// `arguments` is a vector of strings that ends in a null pointer.
+unsafe fn has_command(mut arguments: *const *const u8) -> bool {
+    // SAFETY: neither the vector nor a string is read beyond its end.
+    unsafe {
+        while !(*arguments).is_null() {
+            // One by one: a table of them would be one of pointers.
+            let word = *arguments;
+            if equal(word, b"create\0") || equal(word, b"run\0") || equal(word, b"exec\0") {
+                return true;
+            }
+            arguments = arguments.add(1);
+        }
+    }
+    false
+}
+
+/// # Safety
+///
+/// `text` ends in NUL, as `word` does.
+unsafe fn equal(text: *const u8, word: &[u8]) -> bool {
+    for at in 0..word.len() {
+        // SAFETY: all bytes before this one are those of `word`, so the end of `text` was not among them.
+        if unsafe { text.add(at).read_volatile() != word.as_ptr().add(at).read_volatile() } {
+            return false;
+        }
+    }
+    true
+}
+
+/// # Safety
+///
+/// `text` ends in NUL.
+unsafe fn length(text: *const u8) -> usize {
+    let mut length = 0;
+    // SAFETY: not beyond the first NUL.
+    while unsafe { text.add(length).read_volatile() } != 0 {
+        length += 1;
+    }
+    length
+}
+
+/// # Safety
+///
+/// `text` has so many bytes, and a NUL.
+unsafe fn ends_with_mark(text: *const u8, length: usize) -> bool {
+    // SAFETY: what is compared is shorter than `text`.
+    length >= MARK.len() && unsafe { equal(text.add(length - MARK.len()), MARK) }
+}
+
+/// # Safety
+///
+/// `from` has so many bytes, and `to` has room for them at `at`.
+unsafe fn copy<const N: usize>(from: *const u8, length: usize, to: &mut [MaybeUninit<u8>; N], at: usize) {
+    let to = to.as_mut_ptr().cast::<u8>();
+    for index in 0..length {
+        // SAFETY: the caller's promise.
+        unsafe { ptr::write_volatile(to.add(at + index), from.add(index).read_volatile()) };
+    }
+}
+
+/// A system call; `None` where it fails.
+///
+/// # Safety
+///
+/// As that of the system call.
+#[inline(always)]
+unsafe fn call(number: c_long, arguments: [usize; 5]) -> Option<usize> {
+    let [a, b, c, d, e] = arguments;
+    let result: isize;
+    // SAFETY: the kernel changes no other registers, and only memory that the arguments point to.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::asm!("syscall", inlateout("rax") number as isize => result,
+            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e, lateout("rcx") _, lateout("r11") _,
+            options(nostack));
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        std::arch::asm!("svc 0", in("x8") number, inlateout("x0") a as isize => result,
+            in("x1") b, in("x2") c, in("x3") d, in("x4") e, options(nostack));
+    }
+    (result >= 0).then_some(result as usize)
+}
