@@ -7,8 +7,7 @@ use keg::state::{Error, Facts, Record, Removable, Stage, State, Status, Store, o
 use keg::types::{ContainerId, Pid, ProcessRef};
 
 const INIT: ProcessRef = ProcessRef { pid: Pid(42), start_time: 1000 };
-const ALIVE: Facts =
-    Facts { boot_id_matches: true, init_alive: true, runtime_alive: true, lock_held: false, frozen: false };
+const ALIVE: Facts = Facts { boot_id_matches: true, init_alive: true, lock_held: false, frozen: false };
 
 fn id(name: &str) -> ContainerId {
     ContainerId::parse(name).unwrap()
@@ -21,7 +20,7 @@ fn record(stage: Stage) -> Record {
 fn in_state(status: Status) -> State {
     let frozen = Facts { frozen: true, ..ALIVE };
     let state = match status {
-        Status::Creating => observe(&record(Stage::Creating { runtime: INIT }), &ALIVE),
+        Status::Creating => observe(&record(Stage::Creating), &ALIVE),
         Status::Created => observe(&record(Stage::Created { init: INIT }), &ALIVE),
         Status::Running => observe(&record(Stage::Running { init: INIT }), &ALIVE),
         Status::Paused => observe(&record(Stage::Running { init: INIT }), &frozen),
@@ -123,21 +122,20 @@ fn each_command_in_each_state() {
 
 #[test]
 fn a_state_follows_from_the_record_and_the_facts() {
-    let creating = Stage::Creating { runtime: INIT };
+    let creating = Stage::Creating;
     let (created, running) = (Stage::Created { init: INIT }, Stage::Running { init: INIT });
     let dead = Facts { init_alive: false, ..ALIVE };
     let rebooted = Facts { boot_id_matches: false, ..ALIVE };
-    let crashed = Facts { runtime_alive: false, ..ALIVE };
     let locked = Facts { lock_held: true, ..Facts::default() };
     for (stage, facts, status) in [
         (created, dead, Status::Stopped),
         (running, dead, Status::Stopped),
         (running, Facts { frozen: true, ..dead }, Status::Stopped),
-        (creating, rebooted, Status::Stopped),
         (created, rebooted, Status::Stopped),
         (running, rebooted, Status::Stopped),
-        (creating, crashed, Status::Stopped),
-        (creating, dead, Status::Creating),
+        (creating, Facts::default(), Status::Stopped),
+        (creating, ALIVE, Status::Stopped),
+        (creating, locked, Status::Creating),
         (Stage::Lost, Facts::default(), Status::Stopped),
         (Stage::Lost, ALIVE, Status::Stopped),
         (Stage::Lost, locked, Status::Creating),
@@ -183,7 +181,7 @@ fn a_reservation_is_undone_unless_it_is_committed() {
     assert!(store.list().unwrap().is_empty());
 
     let reservation = store.reserve(&id("c")).unwrap();
-    reservation.write(&record(Stage::Creating { runtime: INIT })).unwrap();
+    reservation.write(&record(Stage::Creating)).unwrap();
     reservation.save_config(b"{}").unwrap();
     std::fs::write(reservation.path().join("start.sock"), "").unwrap();
     let again = store.reserve(&id("c")).unwrap_err().to_string();
@@ -192,7 +190,7 @@ fn a_reservation_is_undone_unless_it_is_committed() {
     assert_eq!(std::fs::read_dir(&root).unwrap().count(), 0);
 
     let reservation = store.reserve(&id("c")).unwrap();
-    reservation.write(&record(Stage::Creating { runtime: INIT })).unwrap();
+    reservation.write(&record(Stage::Creating)).unwrap();
     reservation.write(&record(Stage::Created { init: INIT })).unwrap();
     let locked = reservation.commit();
     assert_eq!(locked.record().unwrap().stage, Stage::Created { init: INIT });

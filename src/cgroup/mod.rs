@@ -23,7 +23,7 @@ pub use create::{Created, create, foresee};
 pub use freeze::{freeze, is_frozen, thaw};
 pub use kill::kill_all;
 pub use place::{Placement, join};
-pub use probe::probe;
+pub use probe::{Look, probe};
 pub use remove::{kill_and_remove, remove};
 pub use stats::stats;
 pub use walk::procs;

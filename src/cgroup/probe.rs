@@ -6,42 +6,56 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 use crate::plan::cgroup::{Hierarchy, HostCgroups, Unified};
+use crate::sys::Errno;
 use crate::sys::cgroup::{self as sys, Mounted};
 use crate::types::CgroupVersion;
 
 const USUAL: &str = "/sys/fs/cgroup";
 const MOUNTINFO_LIMIT: usize = 64 << 20;
 
+/// How carefully to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Version 1 is believed to be in its usual places. Where it is not, no cgroup can be made.
+    Quick,
+    /// Every place is looked at.
+    Thorough,
+}
+
 /// Looks.
-pub fn probe() -> Result<HostCgroups, Error> {
-    let own = read_proc("/proc/self/cgroup")?;
+pub fn probe(look: Look) -> Result<HostCgroups, Error> {
+    let own = read_proc("/proc/self/cgroup", has_unified)?;
     let own: Vec<_> = own.lines().filter_map(parse_own).collect();
     let usual = Path::new(USUAL);
     if sys::mounted(usual).map_err(Error::Probe)? == Some(Mounted::V2) {
         let path = own.iter().find(|(name, _)| name.is_empty()).map_or("", |(_, path)| *path);
-        let unified = unified(usual, path)?;
-        return Ok(HostCgroups { version: CgroupVersion::V2, v1: Vec::new(), unified: Some(unified) });
+        let unified = unified_if_there(usual, path.into())?;
+        return Ok(HostCgroups { version: CgroupVersion::V2, v1: Vec::new(), unified });
     }
     let mut host = HostCgroups::default();
     let mut elsewhere = None;
     for (name, path) in own {
-        let directory = match name.strip_prefix("name=").unwrap_or(name) {
+        let mount = usual.join(match name.strip_prefix("name=").unwrap_or(name) {
             "" => "unified",
             name => name,
+        });
+        let there = match name {
+            // Who mounts it elsewhere has the others elsewhere too.
+            "" => elsewhere.is_none() || sys::mounted(&mount).map_err(Error::Probe)? == Some(Mounted::V2),
+            _ if path.is_empty() && look == Look::Quick => true,
+            _ => sys::mounted(&mount.join(path)).map_err(Error::Probe)? == Some(Mounted::V1),
         };
-        let wanted = if name.is_empty() { Mounted::V2 } else { Mounted::V1 };
-        let mut at = Some((usual.join(directory), PathBuf::from(path)));
-        let there = usual.join(directory).join(path);
-        if sys::mounted(&there).map_err(Error::Probe)? != Some(wanted) {
-            if elsewhere.is_none() {
-                elsewhere = Some(read_proc("/proc/self/mountinfo")?);
-            }
-            at = find_mount(elsewhere.as_deref().unwrap_or_default(), name, path);
+        if !there && elsewhere.is_none() {
+            elsewhere = Some(read_proc("/proc/self/mountinfo", |_| false)?);
         }
-        let Some((mount, own)) = at else { continue };
-        match wanted {
-            Mounted::V1 => host.v1.push(Hierarchy { name: name.to_owned(), mount, own }),
-            _ => host.unified = Some(Unified { own, ..unified(&mount, "")? }),
+        let found = match there {
+            true => Some((mount, PathBuf::from(path))),
+            false => find_mount(elsewhere.as_deref().unwrap_or_default(), name, path),
+        };
+        match found {
+            Some((mount, own)) if name.is_empty() => host.unified = unified_if_there(&mount, own)?,
+            Some((mount, own)) => host.v1.push(Hierarchy { name: name.to_owned(), mount, own }),
+            None => {}
         }
     }
     host.version = match (host.v1.is_empty(), &host.unified) {
@@ -53,14 +67,25 @@ pub fn probe() -> Result<HostCgroups, Error> {
     Ok(host)
 }
 
-fn read_proc(path: &str) -> Result<String, Error> {
-    sys::read_to_end(Path::new(path), MOUNTINFO_LIMIT).map_err(Error::Probe)
+fn read_proc(path: &str, whole: fn(&[u8]) -> bool) -> Result<String, Error> {
+    sys::read_until(Path::new(path), MOUNTINFO_LIMIT, whole).map_err(Error::Probe)
 }
 
-fn unified(mount: &Path, own: &str) -> Result<Unified, Error> {
-    let controllers = sys::read(&mount.join("cgroup.controllers")).map_err(Error::Probe)?;
+/// The line of version 2 is the last (cgroups(7), "/proc files").
+fn has_unified(own: &[u8]) -> bool {
+    own.strip_suffix(b"\n")
+        .and_then(|own| own.rsplit(|byte| *byte == b'\n').next())
+        .is_some_and(|line| line.starts_with(b"0::"))
+}
+
+/// Version 2, if it is at `mount`: only it has a file of that name.
+fn unified_if_there(mount: &Path, own: PathBuf) -> Result<Option<Unified>, Error> {
+    let controllers = match sys::read(&mount.join("cgroup.controllers")) {
+        Err(error) if error.errno == Errno::ENOENT => return Ok(None),
+        controllers => controllers.map_err(Error::Probe)?,
+    };
     let controllers = controllers.split_whitespace().map(str::to_owned).collect();
-    Ok(Unified { mount: mount.to_owned(), own: own.into(), controllers })
+    Ok(Some(Unified { mount: mount.to_owned(), own, controllers }))
 }
 
 /// `4:memory:/a/b` is the hierarchy `memory` and the path `a/b`.

@@ -17,22 +17,26 @@ pub fn remove(record: &CgroupRecord) -> Result<(), Error> {
     if let Some(unit) = &record.unit {
         return super::systemd::remove(record, unit, PATIENCE);
     }
+    remove_all(&record.directories)
+}
+
+fn remove_all(directories: &[CgroupDirectory]) -> Result<(), Error> {
     let deadline = Instant::now() + PATIENCE;
-    let results: Vec<_> =
-        record.directories.iter().map(|directory| remove_one(directory, deadline)).collect();
+    let results: Vec<_> = directories.iter().map(|directory| remove_one(directory, deadline)).collect();
     results.into_iter().collect()
 }
 
 /// Kills what is still in the cgroups, if anything is, and removes them.
 pub fn kill_and_remove(record: &CgroupRecord) -> Result<(), Error> {
     // Most often nobody is left: then the first directory goes at once, and nobody need be looked for.
-    let empty = match record.directories.first() {
-        Some(CgroupDirectory { path, made: Some(_), .. }) if record.unit.is_none() => rmdir(path)?,
-        _ => false,
-    };
-    if !empty {
-        kill_all(record, Signal::KILL)?;
+    if let Some((CgroupDirectory { path, made: Some(top), .. }, others)) = record.directories.split_first()
+        && record.unit.is_none()
+        && rmdir(path)?
+    {
+        remove_parents(path, top)?;
+        return remove_all(others);
     }
+    kill_all(record, Signal::KILL)?;
     remove(record)
 }
 

@@ -98,8 +98,7 @@ fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
     rootfs.mounts().at(Step::Rootfs)?;
     rootfs.devices().at(Step::Rootfs)?;
     run_runtime_hooks(init)?;
-    limits::set_umask(callers_umask);
-    run_container_hooks(init)?;
+    run_container_hooks(init, callers_umask)?;
     // After the hooks, which may mount; before the root is entered, while the host's null device can be had.
     rootfs.mask().at(Step::Rootfs)?;
     // Its file is made before the root is read-only. What it covers was put there by nobody that runs later (CVE-2025-52565).
@@ -248,14 +247,17 @@ fn run_runtime_hooks(init: &Init<'_>) -> Result<(), Error> {
     ask(&init.link, &FromInit::RunHooks)
 }
 
-fn run_container_hooks(init: &Init<'_>) -> Result<(), Error> {
+fn run_container_hooks(init: &Init<'_>, umask: u32) -> Result<(), Error> {
     let list = &init.plan.hooks.create_container;
     if list.is_empty() {
         return Ok(());
     }
     let document = document(init.id, init.bundle, init.plan, Status::Creating)?;
     let place = Place { kind: "createContainer", cwd: init.bundle, environment: None };
-    hooks::run(list, &document, &place).at(Step::Hooks)
+    limits::set_umask(umask);
+    hooks::run(list, &document, &place).at(Step::Hooks)?;
+    limits::set_umask(0);
+    Ok(())
 }
 
 fn names(plan: &Plan) -> crate::sys::Result<()> {

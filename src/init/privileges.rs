@@ -16,8 +16,13 @@ pub(super) fn change_ids(wanted: &Process) -> Result<(), Error> {
     if let Some(groups) = &wanted.groups {
         credentials::set_groups(groups).at(Step::Privileges)?;
     }
-    credentials::set_gid(wanted.gid).at(Step::Privileges)?;
-    credentials::set_uid(wanted.uid).at(Step::Privileges)?;
+    if !credentials::are_ids(wanted.uid, wanted.gid).at(Step::Privileges)? {
+        credentials::set_gid(wanted.gid).at(Step::Privileges)?;
+        credentials::set_uid(wanted.uid).at(Step::Privileges)?;
+        if !credentials::are_ids(wanted.uid, wanted.gid).at(Step::Privileges)? {
+            return differs("user and group");
+        }
+    }
     if leaves_root || wanted.gid != Gid(0) {
         // A change of ids makes a process dumpable again, while it still holds descriptors of the host.
         crate::sys::process::set_undumpable().at(Step::Privileges)?;
@@ -55,9 +60,13 @@ pub(super) fn finish(wanted: &Process) -> Result<(), Error> {
     verify(wanted)
 }
 
-/// What the kernel says now must be what was asked for: a setting that was silently not applied is a hole.
+/// What the kernel says must be what was asked for: a setting that was silently not applied is a hole.
+fn differs(what: &str) -> Result<(), Error> {
+    Err(Error::refused(Step::Privileges, &format!("{what} are not what was set")))
+}
+
+/// The rights as the kernel has them now. The ids were read when they were set.
 fn verify(wanted: &Process) -> Result<(), Error> {
-    let differs = |what: &str| Err(Error::refused(Step::Privileges, &format!("{what} are not what was set")));
     let Capabilities { effective, inheritable, permitted, ambient, .. } = wanted.capabilities;
     if credentials::caps().at(Step::Privileges)? != [effective, permitted, inheritable] {
         return differs("capabilities");
@@ -66,9 +75,6 @@ fn verify(wanted: &Process) -> Result<(), Error> {
         if credentials::is_ambient(cap).at(Step::Privileges)? != ambient.contains(cap) {
             return differs("ambient capabilities");
         }
-    }
-    if !credentials::are_ids(wanted.uid, wanted.gid).at(Step::Privileges)? {
-        return differs("user and group");
     }
     if wanted.no_new_privileges && !credentials::no_new_privs().at(Step::Privileges)? {
         return differs("privilege limits (no_new_privs)");

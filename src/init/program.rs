@@ -48,7 +48,8 @@ impl Program {
 /// Enters the working directory, resolved inside the root; made if it is missing.
 pub(super) fn enter_cwd(root: &RootFd, cwd: &Path) -> sys::Result<()> {
     if cwd == Path::new("/") {
-        return fd::change_dir(root);
+        // Where the root was entered.
+        return Ok(());
     }
     fd::change_dir(root.find_or_make(cwd, Leaf::Directory)?)
 }

@@ -53,8 +53,9 @@ pub(super) fn settle(
     }
     program::check_cwd().at(Step::Cwd)?;
     let program = program::find(&root, wanted, environment)?;
-    drop(root);
     limits::set_umask(wanted.umask);
+    // What it holds goes with the others.
+    std::mem::forget(root);
     close_others(&mut kept)?;
     if filter_first {
         privileges::raise().at(Step::Seccomp)?;

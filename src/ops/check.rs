@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::launch::{Error, named, read_config};
 use super::{Place, Result, probe};
+use crate::cgroup::Look;
 use crate::plan::{self, Finding, MountKind, Options, Plan, Severity};
 use crate::spec;
 use crate::sys::fd::{self, Resolve};
@@ -33,7 +34,7 @@ pub fn check(place: &Place, bundle: &PathBuf) -> Result<Vec<Finding>> {
         preserve_fds: 0,
         cgroup_manager: place.cgroup_manager,
     };
-    let host = probe::host(&Proc::host()?)?;
+    let host = probe::host(&Proc::host()?, Look::Thorough)?;
     let mut findings = plan::check(&loaded, &options, &host);
     if let Ok(plan) = plan::build(&loaded, &options, &host) {
         look(&plan, &options.id, &mut findings);

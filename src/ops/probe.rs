@@ -1,7 +1,7 @@
 //! Facts about the host, asked once, as data for the plan.
 
 use super::Result;
-use crate::cgroup;
+use crate::cgroup::{self, Look};
 use crate::plan::Host;
 use crate::sys::proc::Proc;
 use crate::sys::{credentials, kernel, namespace};
@@ -27,12 +27,12 @@ pub(super) fn kernel_is_new_enough() -> Result<()> {
 }
 
 /// What the plan needs to know.
-pub(super) fn host(proc: &Proc) -> Result<Host> {
+pub(super) fn host(proc: &Proc, look: Look) -> Result<Host> {
     Ok(Host {
         euid: credentials::effective_uid().0,
         in_user_namespace: namespace::own_id(proc, NamespaceKind::User)? != INITIAL_USER_NAMESPACE,
         // What keg may do now is what it can hand on.
         capabilities: credentials::caps()?[1],
-        cgroups: cgroup::probe()?,
+        cgroups: cgroup::probe(look)?,
     })
 }

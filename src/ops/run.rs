@@ -32,15 +32,15 @@ pub fn run(place: &Place, options: &RunOptions) -> Result<i32> {
         return Ok(0);
     }
     // Where the program did not start its init has ended, or was told to.
-    let status = started.and_then(|()| match signals {
-        Some(signals) => outlet.attend(&signals, &child),
+    let status = started.and_then(|()| match &signals {
+        Some(signals) => outlet.attend(signals, &child),
         None => Ok(0),
     });
     if status.is_err() || !options.keep {
         remove(container, &record)?;
     }
     // The process ends now; so do these, all at once.
-    std::mem::forget((child, link));
+    std::mem::forget((child, link, signals));
     status
 }
 

@@ -70,7 +70,8 @@ fn filesystem(work: &mut Rootfs<'_>, entry: &Mount) -> sys::Result<()> {
     if let Some(source) = source {
         context.set("source", Some(source.as_os_str().as_bytes()))?;
     }
-    for option in options {
+    // devpts has had an instance for each mount since Linux 4.7, and ignores the word.
+    for option in options.iter().filter(|option| option.key != "newinstance" || fstype != "devpts") {
         context.set(&option.key, option.value.as_ref().map(String::as_bytes))?;
     }
     let label = work.label.filter(|_| !needs_plain(fstype));

@@ -36,8 +36,8 @@ impl Spent {
 #[derive(Debug, Default)]
 pub(super) struct Places {
     last: Option<(PathBuf, OwnedFd)>,
-    /// Where a file system that has nothing in it yet was attached.
-    empty: Option<PathBuf>,
+    /// Where file systems that had nothing in them were attached.
+    empty: Vec<PathBuf>,
 }
 
 impl Places {
@@ -54,7 +54,7 @@ impl Places {
             self.last = None;
             return mount::attach(made, root.find(destination)?, Path::new(""));
         };
-        let make_first = self.empty.as_deref() == Some(parent);
+        let make_first = self.empty.iter().any(|empty| empty == parent);
         let result = match self.directory(root, parent, plain)? {
             Some(dir) => attach_to_name(made, dir, name, make_first),
             None => attach_to_name(made, root, name, make_first),
@@ -75,7 +75,7 @@ impl Places {
 
     /// What was just attached here is empty: whatever goes below must be made first.
     pub(super) fn mark_empty(&mut self, destination: &Path) {
-        self.empty = Some(destination.to_owned());
+        self.empty.push(destination.to_owned());
     }
 
     /// No more mounts come.

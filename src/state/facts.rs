@@ -16,7 +16,8 @@ use crate::types::{CgroupRecord, ProcessRef};
 impl Store {
     /// The state of a container that another command may be changing.
     pub fn state(&self, record: &Record, proc: &Proc) -> Result<State> {
-        let lock_held = record.stage == Stage::Lost && self.is_locked(&record.id)?;
+        let lock_held =
+            matches!(record.stage, Stage::Lost | Stage::Creating) && self.is_locked(&record.id)?;
         look(record, proc, lock_held)
     }
 }
@@ -47,15 +48,14 @@ fn look(record: &Record, proc: &Proc, lock_held: bool) -> Result<State> {
 fn gather(record: &Record, proc: &Proc, lock_held: bool) -> sys::Result<Facts> {
     let mut facts = Facts { lock_held, ..Facts::default() };
     match record.stage {
-        Stage::Lost => return Ok(facts),
-        Stage::Creating { runtime } => facts.runtime_alive = is_alive(proc, runtime)?,
+        Stage::Lost | Stage::Creating => return Ok(facts),
         Stage::Created { init } | Stage::Running { init } => facts.init_alive = is_alive(proc, init)?,
     }
-    if !facts.runtime_alive && !facts.init_alive {
+    if !facts.init_alive {
         return Ok(facts);
     }
     facts.boot_id_matches = boot_id(proc)? == record.boot_id;
-    if facts.init_alive && facts.boot_id_matches {
+    if facts.boot_id_matches {
         facts.frozen = record.cgroup.as_ref().map_or(Ok(false), is_frozen)?;
     }
     Ok(facts)

@@ -18,8 +18,6 @@ pub struct Facts {
     pub boot_id_matches: bool,
     /// The container's first process is there: same pid, same start time, no zombie.
     pub init_alive: bool,
-    /// The keg that was creating the container is there.
-    pub runtime_alive: bool,
     /// Some command has the container's lock.
     pub lock_held: bool,
     /// The container's cgroup is frozen.
@@ -76,10 +74,7 @@ pub fn observe(record: &Record, facts: &Facts) -> State {
     let stopped = State::Stopped(Stopped(()));
     let alive = facts.boot_id_matches && facts.init_alive;
     match record.stage {
-        Stage::Lost if facts.lock_held => State::Creating(Creating(())),
-        Stage::Creating { .. } if facts.boot_id_matches && facts.runtime_alive => {
-            State::Creating(Creating(()))
-        }
+        Stage::Lost | Stage::Creating if facts.lock_held => State::Creating(Creating(())),
         Stage::Created { init } if alive && facts.frozen => State::Paused(Paused { init, started: false }),
         Stage::Running { init } if alive && facts.frozen => State::Paused(Paused { init, started: true }),
         Stage::Created { init } if alive => State::Created(Created { init }),

@@ -56,12 +56,8 @@ pub struct Record {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "stage")]
 pub enum Stage {
-    /// `create` began.
-    Creating {
-        /// The keg that is creating it.
-        #[serde(with = "process_ref")]
-        runtime: ProcessRef,
-    },
+    /// `create` began. The container's lock is held for as long as it is at work.
+    Creating,
     /// Init waits for `start`.
     Created {
         /// The container's first process.
@@ -162,7 +158,7 @@ mod tests {
         let mut record = Record::lost(id.clone());
         record.annotations.insert("a".into(), "b".into());
         record.cgroup = Some(CgroupRecord::default());
-        for stage in [Stage::Creating { runtime: init }, Stage::Created { init }, Stage::Running { init }] {
+        for stage in [Stage::Creating, Stage::Created { init }, Stage::Running { init }] {
             record.stage = stage;
             let bytes = serde_json::to_vec(&record).unwrap();
             assert_eq!(Record::parse(&id, &bytes).as_ref(), Some(&record));
@@ -173,7 +169,7 @@ mod tests {
     fn what_is_no_record_of_this_container_is_none() {
         let id = ContainerId::parse("c1").unwrap();
         let mut other = Record::lost(ContainerId::parse("c2").unwrap());
-        other.stage = Stage::Creating { runtime: ProcessRef { pid: Pid(1), start_time: 1 } };
+        other.stage = Stage::Creating;
         let other = serde_json::to_string(&other).unwrap();
         for text in ["", "\0\0\0\0", "{}", "{\"id\":\"c1\"", "[]", &other] {
             assert_eq!(Record::parse(&id, text.as_bytes()), None, "{text}");

@@ -157,17 +157,22 @@ pub fn read(path: &Path) -> Result<String> {
 
 /// Reads a file to its end, at most `limit` bytes (EFBIG beyond).
 pub fn read_to_end(path: &Path, limit: usize) -> Result<String> {
-    read_all(open(path, OFlag::O_RDONLY)?, path, limit)
+    read_until(path, limit, |_| false)
 }
 
-fn read_all(file: OwnedFd, path: &Path, limit: usize) -> Result<String> {
+/// As [`read_to_end`], or until `whole` says that this is all.
+pub fn read_until(path: &Path, limit: usize, whole: fn(&[u8]) -> bool) -> Result<String> {
+    read_all(open(path, OFlag::O_RDONLY)?, path, limit, whole)
+}
+
+fn read_all(file: OwnedFd, path: &Path, limit: usize, whole: fn(&[u8]) -> bool) -> Result<String> {
     let (mut all, mut page) = (Vec::new(), [0u8; 16384]);
     loop {
         let n = retry(|| nix::unistd::read(&file, &mut page)).named(|| format!("read({path:?})"))?;
-        if n == 0 {
+        all.extend_from_slice(&page[..n]);
+        if n == 0 || whole(&all) {
             return Ok(String::from_utf8_lossy(&all).into_owned());
         }
-        all.extend_from_slice(&page[..n]);
         if all.len() > limit {
             return Err(Error { call: format!("read({path:?})"), errno: Errno::EFBIG });
         }
@@ -250,7 +255,12 @@ pub fn children(dir: impl AsFd) -> Result<Vec<PathBuf>> {
 /// Reads a file of an open cgroup to its end.
 pub fn read_in(dir: impl AsFd, name: &str) -> Result<String> {
     let path = Path::new(name);
-    read_all(super::fd::open(dir, path, super::fd::Resolve::Beneath, OFlag::O_RDONLY, 0)?, path, LIST_LIMIT)
+    read_all(
+        super::fd::open(dir, path, super::fd::Resolve::Beneath, OFlag::O_RDONLY, 0)?,
+        path,
+        LIST_LIMIT,
+        |_| false,
+    )
 }
 
 /// Opens a file of an open cgroup and writes `value` in one write(2).
