@@ -1,8 +1,8 @@
 //! `check`: everything that is wrong with a bundle's config.json on this host, without making anything.
 
-use std::path::PathBuf;
+use std::path::Path;
 
-use super::launch::{Error, named, read_config};
+use super::launch::{absolute, read_config};
 use super::{Place, Result, probe};
 use crate::cgroup::Look;
 use crate::plan::{self, Finding, MountKind, Options, Plan, Severity};
@@ -17,10 +17,10 @@ use crate::{network, resctrl};
 const NAME: &str = "check";
 
 /// What `create` would find, and more: it stops at the first error, this does not.
-pub fn check(place: &Place, bundle: &PathBuf) -> Result<Vec<Finding>> {
+pub fn check(place: &Place, bundle: &Path) -> Result<Vec<Finding>> {
     probe::kernel_is_new_enough()?;
-    let bundle =
-        std::fs::canonicalize(bundle).map_err(|error| Error::Bundle(bundle.clone(), named(error)))?;
+    let proc = Proc::host()?;
+    let bundle = absolute(bundle, &proc)?;
     let json = read_config(&bundle)?;
     let loaded = match spec::load(&json) {
         Ok(loaded) => loaded,
@@ -34,7 +34,7 @@ pub fn check(place: &Place, bundle: &PathBuf) -> Result<Vec<Finding>> {
         preserve_fds: 0,
         cgroup_manager: place.cgroup_manager,
     };
-    let host = probe::host(&Proc::host()?, Look::Thorough)?;
+    let host = probe::host(&proc, Look::Thorough)?;
     let mut findings = plan::check(&loaded, &options, &host);
     if let Ok(plan) = plan::build(&loaded, &options, &host) {
         look(&plan, &options.id, &mut findings);

@@ -123,6 +123,7 @@ impl Launched {
         self.devices.iter_mut().for_each(network::Devices::keep);
         self.resctrl.iter_mut().for_each(resctrl::Groups::keep);
         let container = self.reservation.commit();
+        std::mem::forget(self.proc);
         Ok((self.init, self.link, self.record, container))
     }
 }
@@ -135,8 +136,7 @@ pub(super) fn launch(place: &Place, options: &CreateOptions, then: Then) -> Resu
 fn launch_after(look: Look, place: &Place, options: &CreateOptions, then: Then) -> Result<Launched> {
     probe::kernel_is_new_enough()?;
     let proc = Proc::host()?;
-    let bundle = std::fs::canonicalize(&options.bundle)
-        .map_err(|error| Error::Bundle(options.bundle.clone(), named(error)))?;
+    let bundle = absolute(&options.bundle, &proc)?;
     let json = read_config(&bundle)?;
     let loaded = spec::load(&json)?;
 <<<<<<< HEAD
@@ -199,9 +199,11 @@ fn launch_after(look: Look, place: &Place, options: &CreateOptions, then: Then) 
     Ok(launched)
 }
 
-pub(super) fn named(error: std::io::Error) -> sys::Error {
-    let errno = error.raw_os_error().map_or(sys::Errno::EIO, sys::Errno::from_raw);
-    sys::Error { call: "realpath()".to_owned(), errno }
+/// The bundle's path as the kernel has it, without symlinks.
+pub(super) fn absolute(bundle: &Path, proc: &Proc) -> Result<PathBuf> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+    let path = fd::open(fd::cwd(), bundle, Resolve::Host, flags, 0).and_then(|dir| proc.path_of(dir));
+    Ok(path.map_err(|error| Error::Bundle(bundle.to_owned(), error))?)
 }
 
 pub(super) fn read_config(bundle: &Path) -> Result<Vec<u8>> {

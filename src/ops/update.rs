@@ -38,7 +38,8 @@ pub fn update(place: &Place, options: &UpdateOptions) -> Result<()> {
     let record = container.record()?;
     container.state(&record, &Proc::host()?)?.to_signal()?;
     let cgroup = own_cgroup(&record)?;
-    let plan = plan::cgroup::update(&resources, cgroup, &cgroup::probe()?).map_err(Refused::from)?;
+    let plan = plan::cgroup::update(&resources, cgroup, &cgroup::probe(cgroup::Look::Thorough)?)
+        .map_err(Refused::from)?;
     Ok(cgroup::update(&plan)?)
 }
 

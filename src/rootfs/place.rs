@@ -38,6 +38,7 @@ pub(super) struct Places {
     last: Option<(PathBuf, OwnedFd)>,
     /// Where file systems that had nothing in them were attached.
     empty: Vec<PathBuf>,
+    old: Spent,
 }
 
 impl Places {
@@ -80,6 +81,7 @@ impl Places {
 
     /// No more mounts come.
     pub(super) fn spend(&mut self, spent: &mut Spent) {
+        std::mem::take(&mut self.old).leave_open();
         self.last.take().into_iter().for_each(|(_, dir)| spent.put(dir));
     }
 
@@ -94,9 +96,12 @@ impl Places {
             self.last = None;
             return Ok(None);
         }
-        let known = self.last.take_if(|(known, _)| known == path);
-        let dir = match known {
-            Some((_, dir)) if !plain => dir,
+        let dir = match self.last.take() {
+            Some((known, dir)) if !plain && known == path => dir,
+            Some((_, other)) if !plain => {
+                self.old.put(other);
+                root.find_or_make(path, Leaf::Directory)?
+            }
             _ if plain => root.plain_directory(path)?,
             _ => root.find_or_make(path, Leaf::Directory)?,
         };

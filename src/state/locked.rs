@@ -104,7 +104,10 @@ impl Locked {
     /// Removes the directory and all in it. Until the record goes, which is late, the container can be
     /// found and deleted again; without it, deleted still.
     pub fn remove(self) -> Result<()> {
-        self.remove_all().map_err(failed("remove", &self.id))
+        self.remove_all().map_err(failed("remove", &self.id))?;
+        // Nobody waits for the lock of what is gone: the descriptors end with this process.
+        std::mem::forget(self);
+        Ok(())
     }
 
     fn remove_all(&self) -> sys::Result<()> {

@@ -1,7 +1,7 @@
 //! keg's own view of /proc: the host's, verified, or a procfs that nobody else can mount over.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -90,6 +90,11 @@ impl Proc {
             Err(error) if error.errno == Errno::ESRCH => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The path of a file that this process has open, as the kernel has it: absolute and without symlinks.
+    pub fn path_of(&self, file: impl AsFd) -> Result<PathBuf> {
+        fd::read_link(&self.root, Path::new(&format!("self/fd/{}", file.as_fd().as_raw_fd())))
     }
 
     /// The root directory, for rooms that look at many files.

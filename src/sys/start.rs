@@ -77,7 +77,7 @@ pub unsafe extern "C" fn seal(stack: *mut usize) {
         let Some(file) = overlay() else { return };
         *arguments = marked.as_ptr().cast();
         let vectors = (arguments as usize, environment as usize);
-        let empty = b"\0".as_ptr() as usize;
+        let empty = c"".as_ptr() as usize;
         call(libc::SYS_execveat, [file, empty, vectors.0, vectors.1, libc::AT_EMPTY_PATH as usize]);
         *arguments = own_name;
     }
@@ -114,8 +114,8 @@ unsafe fn overlay() -> Option<usize> {
         name[name_length].write(0);
         copy(SECOND_LAYER.as_ptr(), SECOND_LAYER.len(), &mut path, slash);
 
-        let context = call(libc::SYS_fsopen, [b"overlay\0".as_ptr() as usize, 1, 0, 0, 0])?;
-        let key = b"lowerdir\0".as_ptr() as usize;
+        let context = call(libc::SYS_fsopen, [c"overlay".as_ptr() as usize, 1, 0, 0, 0])?;
+        let key = c"lowerdir".as_ptr() as usize;
         call(libc::SYS_fsconfig, [context, SET_STRING, key, path.as_ptr() as usize, 0])?;
         call(libc::SYS_fsconfig, [context, CREATE, 0, 0, 0])?;
         let attributes = (libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV) as usize;
