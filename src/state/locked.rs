@@ -105,8 +105,8 @@ impl Locked {
     /// found and deleted again; without it, deleted still.
     pub fn remove(self) -> Result<()> {
         self.remove_all().map_err(failed("remove", &self.id))?;
-        // Nobody waits for the lock of what is gone: the descriptors end with this process.
-        std::mem::forget(self);
+        // The lock goes now, since others may wait for it; the state directory's descriptor goes with the process.
+        std::mem::forget(Rc::clone(&self.root));
         Ok(())
     }
 
