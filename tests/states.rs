@@ -19,8 +19,9 @@ fn record(stage: Stage) -> Record {
 
 fn in_state(status: Status) -> State {
     let frozen = Facts { frozen: true, ..ALIVE };
+    let locked = Facts { lock_held: true, ..Facts::default() };
     let state = match status {
-        Status::Creating => observe(&record(Stage::Creating), &ALIVE),
+        Status::Creating => observe(&record(Stage::Creating), &locked),
         Status::Created => observe(&record(Stage::Created { init: INIT }), &ALIVE),
         Status::Running => observe(&record(Stage::Running { init: INIT }), &ALIVE),
         Status::Paused => observe(&record(Stage::Running { init: INIT }), &frozen),

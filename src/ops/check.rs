@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::launch::{absolute, read_config};
+use super::bundle::{absolute, read_config};
 use super::{Place, Result, probe};
 use crate::cgroup::Look;
 use crate::plan::{self, Finding, MountKind, Options, Plan, Severity};

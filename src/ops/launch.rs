@@ -4,13 +4,11 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::OFlag;
-
 use super::guard::AttachedRootfs;
 use super::options::CreateOptions;
 use super::outlet::{Outlet, PidfdSocket};
 use super::process::{ChildGuard, write_pid_file};
-use super::{Place, Result, hook_state, listener, mapped_ids, probe};
+use super::{Place, Result, bundle, hook_state, listener, mapped_ids, probe};
 use crate::cgroup::{self, Look};
 use crate::hooks::Status;
 use crate::hooks::{self, Place as HookPlace};
@@ -20,7 +18,7 @@ use crate::plan::{self, Host, Options, Plan};
 use crate::rootfs::{self, Sources};
 use crate::spec::{self, Loaded};
 use crate::state::{Hooks as KeptHooks, Locked, Record, Reservation, Stage, Store, boot_id};
-use crate::sys::fd::{self, Resolve};
+use crate::sys::fd;
 use crate::sys::proc::Proc;
 use crate::sys::process::{self, Ended, Spawn};
 use crate::sys::{self, descriptors, namespace, socket};
@@ -29,15 +27,10 @@ use crate::{idmap, network, resctrl};
 
 /// The socket on which a created container's init waits for `start`.
 pub(super) const START_SOCKET: &str = "start.sock";
-const CONFIG_LIMIT: usize = 16 << 20;
 
 /// Why a container could not be made.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("bundle {0:?}")]
-    Bundle(PathBuf, #[source] sys::Error),
-    #[error("reading {0:?}")]
-    Config(PathBuf, #[source] sys::Error),
     #[error("the root directory {0:?}")]
     Rootfs(PathBuf, #[source] sys::Error),
     #[error("linux.namespaces: {0} namespace {1:?}")]
@@ -136,16 +129,12 @@ pub(super) fn launch(place: &Place, options: &CreateOptions, then: Then) -> Resu
 fn launch_after(look: Look, place: &Place, options: &CreateOptions, then: Then) -> Result<Launched> {
     probe::kernel_is_new_enough()?;
     let proc = Proc::host()?;
-    let bundle = absolute(&options.bundle, &proc)?;
-    let json = read_config(&bundle)?;
+    let bundle = bundle::absolute(&options.bundle, &proc)?;
+    let json = bundle::read_config(&bundle)?;
     let loaded = spec::load(&json)?;
-<<<<<<< HEAD
-    let mut plan = decide(place, options, &bundle, &loaded, &proc)?;
-=======
     let host = probe::host(&proc, look)?;
     let euid = host.euid;
-    let plan = decide(place, options, &bundle, &loaded, &host)?;
->>>>>>> 299f53e (Looking at everything twice costs more than it tells: a container starts with 30 system calls fewer)
+    let mut plan = decide(place, options, &bundle, &loaded, &host)?;
     check_rootfs(&plan)?;
     let devices = network::Devices::find(&plan)?;
     let groups = plan.intel_rdt.as_ref().map(|wanted| resctrl::Groups::find(wanted, &options.id));
@@ -160,18 +149,14 @@ fn launch_after(look: Look, place: &Place, options: &CreateOptions, then: Then) 
     record.resctrl = resctrl.as_ref().map(|groups| groups.record().clone());
     reservation.write(&record)?;
     reservation.save_config(&json)?;
-    let mut cgroups = match cgroup::create(&plan.cgroup) {
-        Err(_) if look == Look::Quick => {
+    let mut cgroups = match cgroup::create(&mut plan.cgroup) {
+        Err(_) if look == Look::Quick && plan.cgroup.unit.is_none() => {
             drop((reservation, outlet, pidfd_socket));
             return launch_after(Look::Thorough, place, options, then);
         }
         made => made?,
     };
     resctrl.iter_mut().try_for_each(resctrl::Groups::make)?;
-<<<<<<< HEAD
-    let mut cgroups = cgroup::create(&mut plan.cgroup)?;
-=======
->>>>>>> 299f53e (Looking at everything twice costs more than it tells: a container starts with 30 system calls fewer)
     record.cgroup = Some(cgroups.record().clone());
     if plan.cgroup.unit.is_some() {
         // Where systemd makes it could not be foreseen.
@@ -197,21 +182,6 @@ fn launch_after(look: Look, place: &Place, options: &CreateOptions, then: Then) 
     };
     serve(&mut launched, &bundle)?;
     Ok(launched)
-}
-
-/// The bundle's path as the kernel has it, without symlinks.
-pub(super) fn absolute(bundle: &Path, proc: &Proc) -> Result<PathBuf> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-    let path = fd::open(fd::cwd(), bundle, Resolve::Host, flags, 0).and_then(|dir| proc.path_of(dir));
-    Ok(path.map_err(|error| Error::Bundle(bundle.to_owned(), error))?)
-}
-
-pub(super) fn read_config(bundle: &Path) -> Result<Vec<u8>> {
-    let path = bundle.join("config.json");
-    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let json =
-        fd::open(fd::cwd(), &path, Resolve::Host, flags, 0).and_then(|file| fd::read_all(file, CONFIG_LIMIT));
-    Ok(json.map_err(|error| Error::Config(path, error))?)
 }
 
 fn decide(

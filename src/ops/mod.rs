@@ -1,6 +1,7 @@
 //! The commands, one file each. A command takes the [`Place`] and its options, and returns what it
 //! found; nothing here parses or prints.
 
+mod bundle;
 pub mod check;
 pub mod create;
 pub mod delete;
