@@ -21,6 +21,7 @@ mod labels;
 mod lifecycle;
 mod logs;
 mod memory_policy;
+mod mount_options;
 mod mounts;
 mod namespaces;
 mod net_devices;

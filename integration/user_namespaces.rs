@@ -219,3 +219,89 @@ fn a_mount_takes_the_mappings_of_a_joined_user_namespace() {
         assert_root_owns_what_is_roots(rt, &bundle);
     });
 }
+
+#[test]
+fn a_sysfs_without_a_network_namespace_of_its_own_is_the_hosts() {
+    with_runtime(|rt| {
+        let bundle = mapped(rt);
+        bundle.without_namespace("network");
+        let inside = bundle.probe(rt);
+        let sys = inside.mount_at("/sys").unwrap();
+        assert_eq!(sys["type"], "sysfs", "{sys}");
+        assert!(inside.has_option("/sys", "ro") && inside.has_option("/sys", "nosuid"), "{sys}");
+        let own = fs::read_link("/proc/thread-self/ns/net").unwrap();
+        assert_eq!(inside.namespace("net"), own.to_str().unwrap());
+    });
+}
+
+#[test]
+fn a_source_that_only_the_hosts_root_can_reach_is_bound() {
+    with_runtime(|rt| {
+        let bundle = mapped(rt);
+        let private = rt.dir().join("private");
+        fs::create_dir_all(private.join("volume")).unwrap();
+        fs::set_permissions(&private, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        fs::write(private.join("volume/file"), "content\n").unwrap();
+        for (source, destination) in [("volume", "/tmp"), ("volume/file", "/run/file")] {
+            bundle.mount(&json!({"destination": destination, "type": "bind", "source": private.join(source),
+                                 "options": ["rbind", "ro", "nosuid"]}));
+        }
+        bundle.shell("cat /tmp/file /run/file");
+        assert_eq!(rt.run(&bundle, "c").ok().stdout(), "content\ncontent\n");
+    });
+}
+
+/// What the host has forbidden on a mount, a user namespace may not allow: to ask for something else beside it must work all the same.
+#[test]
+fn flags_that_the_host_has_locked_stay() {
+    with_runtime(|rt| {
+        let source = rt.dir().join("locked");
+        fs::create_dir(&source).unwrap();
+        let path = source.to_str().unwrap();
+        let flags = "nosuid,nodev,noexec,noatime,size=64k,mode=777";
+        rt.program(&["mount", "-t", "tmpfs", "-o", flags, "locked", path]).run().ok();
+        let bundle = mapped(rt);
+        let mount = |destination: &str, options: &[&str]| {
+            bundle.mount(
+                &json!({"destination": destination, "type": "bind", "source": source, "options": options}),
+            );
+        };
+        mount("/bound", &["bind"]);
+        mount("/again", &["bind"]);
+        mount("/again", &["bind", "remount", "ro"]);
+        mount("/recursive", &["rbind", "rro"]);
+        let inside = bundle.probe(rt);
+        for place in ["/bound", "/again", "/recursive"] {
+            for option in ["nosuid", "nodev", "noexec", "noatime"] {
+                assert!(inside.has_option(place, option), "{option}: {:?}", inside.mount_at(place));
+            }
+        }
+        for (place, read_only) in [("/bound", false), ("/again", true), ("/recursive", true)] {
+            let options = &inside.mount_at(place).unwrap()["options"];
+            assert_eq!(options.as_array().unwrap().contains(&json!("ro")), read_only, "{place}: {options}");
+        }
+        rt.program(&["umount", path]).run().ok();
+    });
+}
+
+#[test]
+fn mappings_of_a_mount_are_for_it_alone_or_for_all_below() {
+    with_runtime(|rt| {
+        if !rt.only_keg("others map all or nothing") {
+            return;
+        }
+        let source = rt.dir().join("nested");
+        for dir in [source.clone(), source.join("below")] {
+            fs::create_dir_all(&dir).unwrap();
+            rt.program(&["mount", "-t", "tmpfs", "tmpfs", dir.to_str().unwrap()]).run().ok();
+            fs::write(dir.join("file"), "").unwrap();
+        }
+        for (option, below) in [("idmap", "65534 65534"), ("ridmap", "0 0")] {
+            let bundle = mapped(rt);
+            bundle.mount(&json!({"destination": "/tmp", "type": "bind", "source": source, "options": ["rbind", option]}));
+            bundle.shell("stat -c '%u %g' /tmp/file /tmp/below/file");
+            assert_eq!(rt.run(&bundle, "c").ok().stdout(), format!("0 0\n{below}\n"), "{option}");
+        }
+        rt.program(&["umount", "-R", source.to_str().unwrap()]).run().ok();
+    });
+}

@@ -23,6 +23,10 @@ impl Kind {
 
 const OWN_WORDS: &str = "its errors have other words than those that runc's callers match";
 
+const ATIME: &str = "the recursive access time modes are refused by the kernel";
+
+const RELATIVE_PLACES: &str = "names the place without its slash";
+
 const FROZEN: &str = "does not thaw, so that nobody dies";
 
 const KEEPS_PARENTS: &str = "leaves the directories above the cgroup";
@@ -38,6 +42,34 @@ const LEAVES_MOUNTS: &str = "leaves the mounts of a container without a mount na
 
 /// Tests that a peer of the versions in Debian 12 (runc 1.1.5, crun 1.8.1) fails, and why.
 pub const DEVIATIONS: &[(Kind, &str, &str)] = &[
+    (
+        Kind::Crun,
+        "mount_options::a_directory_is_not_mounted_on_a_file_and_a_file_not_on_a_directory",
+        RELATIVE_PLACES,
+    ),
+    (Kind::Crun, "mount_options::a_remount_that_the_file_system_refuses_is_an_error", RELATIVE_PLACES),
+    (
+        Kind::Crun,
+        "mount_options::a_tmpfs_has_the_mode_of_what_it_covers_unless_it_is_given_one",
+        "its mode is always 1777",
+    ),
+    (Kind::Crun, "mount_options::recursive_options_are_of_all_mounts_below_too", ATIME),
+    (Kind::Crun, "mount_options::recursive_options_clear_what_the_source_has", ATIME),
+    (Kind::Runc, "mount_options::recursive_options_clear_what_the_source_has", ATIME),
+    (Kind::Crun, "mount_options::the_last_of_contrary_options_counts", "a flag once set is not cleared"),
+    (
+        Kind::Crun,
+        "user_namespaces::a_sysfs_without_a_network_namespace_of_its_own_is_the_hosts",
+        "loses the flags of the mount",
+    ),
+    (
+        Kind::Runc,
+        "user_namespaces::a_sysfs_without_a_network_namespace_of_its_own_is_the_hosts",
+        "the kernel refuses it a sysfs",
+    ),
+    (Kind::Runc, "user_namespaces::flags_that_the_host_has_locked_stay", "a remount fails"),
+    (Kind::Runc, "mount_options::the_last_of_contrary_options_counts", "strictatime stays"),
+    (Kind::Crun, "user_namespaces::flags_that_the_host_has_locked_stay", "clears them before it is inside"),
     (Kind::Crun, "cgroup_limits::a_cpu_that_is_not_there_is_an_error", "leaves the cgroup"),
     (Kind::Crun, "cgroup_limits::block_io", "knows the file of the CFQ scheduler only"),
     (Kind::Crun, "cgroup_limits::no_process_limit", "writes -1, which the kernel refuses"),

@@ -55,8 +55,11 @@ pub enum MountKind {
     },
     /// The container's part of the cgroup hierarchies, bound from where the cgroup plan puts them.
     Cgroup,
-    /// Change the attributes of what is mounted at the destination already (`remount` without `bind` of another source).
-    Remount,
+    /// Change the attributes of what is mounted at the destination already (`remount`, or a propagation alone).
+    Remount {
+        /// Options for the file system instance itself, which other mounts may show too. None with `bind`.
+        options: Vec<FsOption>,
+    },
 }
 
 /// The SELinux label of new file systems.

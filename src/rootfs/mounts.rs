@@ -8,7 +8,7 @@ use nix::sys::stat::SFlag;
 
 use super::root::{Leaf, RootFd, shown};
 use super::{Doing, Error, Rootfs, cgroups, propagation_flag};
-use crate::plan::{AttributeChange, Mount, MountKind, MountLabel};
+use crate::plan::{AttributeChange, FsOption, Mount, MountKind, MountLabel};
 use crate::sys::fd;
 use crate::sys::mount::{self, FsContext, MountAttr};
 use crate::sys::{self, Errno, xattr};
@@ -22,7 +22,9 @@ pub(super) fn doing(entry: &Mount) -> String {
         MountKind::Filesystem { fstype, .. } => format!("{fstype:?}"),
         MountKind::Bind { source, .. } => format!("{source:?}"),
         MountKind::Cgroup => "\"cgroup\"".to_owned(),
-        MountKind::Remount => return format!("remounting {:?} ({})", shown(&entry.destination), entry.name),
+        MountKind::Remount { .. } => {
+            return format!("remounting {:?} ({})", shown(&entry.destination), entry.name);
+        }
     };
     format!("mounting {what} to {:?} ({})", shown(&entry.destination), entry.name)
 }
@@ -50,10 +52,7 @@ pub(super) fn perform(work: &mut Rootfs<'_>, entry: &Mount, source: Option<Owned
             bind(work, entry, tree).doing(|| doing(entry))
         }
         MountKind::Cgroup => cgroups::mount(work, entry).doing(|| doing(entry)),
-        MountKind::Remount => {
-            let target = work.root.find(&entry.destination).doing(|| doing(entry))?;
-            change(entry, &target).doing(|| doing(entry))
-        }
+        MountKind::Remount { options } => remount(&work.root, entry, options).doing(|| doing(entry)),
     }
 }
 
@@ -134,6 +133,20 @@ fn bind(work: &mut Rootfs<'_>, entry: &Mount, tree: OwnedFd) -> sys::Result<()> 
     propagate(entry, &tree)?;
     work.spent.put(tree);
     Ok(())
+}
+
+/// Changes what is mounted already: the mount, and where there are options the file system instance.
+fn remount(root: &RootFd, entry: &Mount, options: &[FsOption]) -> sys::Result<()> {
+    let target = root.find(&entry.destination)?;
+    if !options.is_empty() {
+        let context = FsContext::pick(&target)?;
+        for option in options {
+            context.set(&option.key, option.value.as_ref().map(String::as_bytes))?;
+        }
+        context.reconfigure()?;
+    }
+    change(entry, &target)?;
+    propagate(entry, &target)
 }
 
 /// What a mount covers; made if missing.

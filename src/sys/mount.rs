@@ -15,6 +15,9 @@ use super::error::{Named, Result, show_fd};
 const FSCONFIG_SET_FLAG: libc::c_uint = 0;
 const FSCONFIG_SET_STRING: libc::c_uint = 1;
 const FSCONFIG_CMD_CREATE: libc::c_uint = 6;
+const FSCONFIG_CMD_RECONFIGURE: libc::c_uint = 7;
+const FSPICK_CLOEXEC: libc::c_uint = 0x01;
+const FSPICK_EMPTY_PATH: libc::c_uint = 0x08;
 const MOVE_MOUNT_F_EMPTY_PATH: libc::c_uint = 0x04;
 const MOVE_MOUNT_T_EMPTY_PATH: libc::c_uint = 0x40;
 
@@ -44,6 +47,21 @@ impl FsContext {
         Ok(Self { fd: take_fd(fd).named(call)?, fstype: fstype.to_owned() })
     }
 
+    /// fspick(2): the instance of the file system that `mounted`, a mount's root, shows, to be configured anew.
+    pub fn pick(mounted: impl AsFd) -> Result<Self> {
+        let (fd, flags) = (mounted.as_fd().as_raw_fd(), FSPICK_CLOEXEC | FSPICK_EMPTY_PATH);
+        // SAFETY: the empty name ends in NUL and outlives the call.
+        let context = unsafe { libc::syscall(libc::SYS_fspick, fd, c"".as_ptr(), flags) };
+        let context = take_fd(context).named(|| format!("fspick({})", show_fd(&mounted)))?;
+        Ok(Self { fd: context, fstype: show_fd(&mounted) })
+    }
+
+    /// Gives a picked instance what was set.
+    pub fn reconfigure(&self) -> Result<()> {
+        let call = || format!("fsconfig({}, RECONFIGURE){}", self.fstype, self.message());
+        self.config(FSCONFIG_CMD_RECONFIGURE, ptr::null(), ptr::null()).named(call)
+    }
+
     /// fsconfig(2): `key=value`, or the flag `key`.
     pub fn set(&self, key: &str, value: Option<&[u8]>) -> Result<()> {
         let shown = || value.map(String::from_utf8_lossy).unwrap_or_default();
@@ -62,7 +80,7 @@ impl FsContext {
         value: *const libc::c_char,
     ) -> nix::Result<()> {
         // SAFETY: key and value are null or point to strings that end in NUL and that the caller keeps alive; no other command
-        // than the three above is passed, and these take strings or nothing.
+        // than the four above is passed, and these take strings or nothing.
         let result =
             unsafe { libc::syscall(libc::SYS_fsconfig, self.fd.as_raw_fd(), command, key, value, 0) };
         Errno::result(result).map(drop)

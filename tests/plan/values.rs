@@ -99,9 +99,17 @@ fn kinds_of_mounts() {
         (json!({"destination": "/c", "type": "cgroup", "options": ["rw"]}), "/c Cgroup attributes=+0x0-0x1"),
         (
             json!({"destination": "/a", "options": ["bind", "remount", "ro"]}),
-            "/a Remount attributes=+0x1-0x0",
+            "/a Remount { options: [] } attributes=+0x1-0x0",
         ),
-        (json!({"destination": "/", "type": "none", "options": ["rshared"]}), "/ Remount Shared recursive"),
+        (
+            json!({"destination": "/a", "type": "tmpfs", "options": ["remount", "size=1m", "async", "lazytime", "nodev"]}),
+            "/a Remount { options: [FsOption { key: \"async\", value: None }, FsOption { key: \"lazytime\", value: None }, \
+             FsOption { key: \"size\", value: Some(\"1m\") }] } attributes=+0x4-0x0",
+        ),
+        (
+            json!({"destination": "/", "type": "none", "options": ["rshared"]}),
+            "/ Remount { options: [] } Shared recursive",
+        ),
         (
             json!({"destination": "/proc/meminfo", "source": "/b", "options": ["bind"]}),
             "/proc/meminfo Bind { source: \"/b\", recursive: false, nofollow: false, copy_symlink: false }",

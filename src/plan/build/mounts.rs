@@ -91,8 +91,13 @@ impl Builder<'_> {
     fn kind(&self, options: &MountOptions<'_>, report: &mut Report) -> Option<MountKind> {
         let typ = self.listed.typ().as_deref().filter(|typ| !typ.is_empty());
         if options.remount {
-            self.no_data(options, "a remount", report);
-            return Some(MountKind::Remount);
+            if options.bind.is_some() {
+                self.no_data(options, "a remount of a bind mount", report);
+                return Some(MountKind::Remount { options: Vec::new() });
+            }
+            return Some(MountKind::Remount {
+                options: self.new_options(typ.unwrap_or("none"), options, report),
+            });
         }
         let bind = options.bind.or(match typ {
             Some("bind") => Some(false),
@@ -110,7 +115,7 @@ impl Builder<'_> {
             }
             (None, Some("none") | None) if options.propagation.is_some() => {
                 self.no_data(options, "a change of propagation", report);
-                Some(MountKind::Remount)
+                Some(MountKind::Remount { options: Vec::new() })
             }
             (None, Some("none") | None) => {
                 report.error_with(
@@ -182,16 +187,32 @@ impl Builder<'_> {
         if options.iversion && fstype == "ext4" {
             all.push(flag("i_version"));
         }
-        for (place, text) in &options.data {
+        all.extend(self.data(fstype, options, report));
+        let source = self.listed.source().clone().filter(|source| !source.as_os_str().is_empty());
+        MountKind::Filesystem { fstype: fstype.to_owned(), source, options: all, copy_up: options.copy_up }
+    }
+
+    /// What is left to the file system to understand.
+    fn data(&self, fstype: &str, options: &MountOptions<'_>, report: &mut Report) -> Vec<FsOption> {
+        let each = options.data.iter().map(|(place, text)| {
             let (key, value) = match text.split_once('=') {
                 Some((key, value)) => (key, Some(value)),
                 None => (*text, None),
             };
             self.check_mapped(key, value, *place, fstype, report);
-            all.push(FsOption { key: key.to_owned(), value: value.map(str::to_owned) });
+            FsOption { key: key.to_owned(), value: value.map(str::to_owned) }
+        });
+        each.collect()
+    }
+
+    /// What changes of a file system instance that is there already; what is not named stays.
+    fn new_options(&self, fstype: &str, options: &MountOptions<'_>, report: &mut Report) -> Vec<FsOption> {
+        if options.copy_up {
+            report.error(format_args!("{}.options", self.path), "tmpcopyup is for a new tmpfs alone");
         }
-        let source = self.listed.source().clone().filter(|source| !source.as_os_str().is_empty());
-        MountKind::Filesystem { fstype: fstype.to_owned(), source, options: all, copy_up: options.copy_up }
+        let flags = options.superblock_changes();
+        let flags = flags.map(|key| FsOption { key: key.to_owned(), value: None });
+        flags.chain(self.data(fstype, options, report)).collect()
     }
 
     /// The kernel gives a sysfs only to who owns the network namespace it shows.
@@ -216,7 +237,7 @@ impl Builder<'_> {
     }
 
     fn check_place(&self, destination: &Path, kind: &MountKind, report: &mut Report) {
-        let changes_only = *kind == MountKind::Remount;
+        let changes_only = matches!(kind, MountKind::Remount { .. });
         let path = format!("{}.destination", self.path);
         if destination == Path::new("/") && !changes_only {
             report.error(path, "nothing can be mounted over the root itself");
@@ -225,7 +246,7 @@ impl Builder<'_> {
         let Ok(below) = destination.strip_prefix("/proc") else { return };
         let below = below.to_str().unwrap_or("?");
         let right = match kind {
-            MountKind::Remount => true,
+            MountKind::Remount { .. } => true,
             MountKind::Filesystem { fstype, .. } if fstype == "proc" => below.is_empty(),
             MountKind::Filesystem { fstype, .. } => {
                 fstype == "binfmt_misc" && below == "sys/fs/binfmt_misc"

@@ -246,6 +246,16 @@ impl<'a> MountOptions<'a> {
         self.all.finish()
     }
 
+    /// As fsconfig(2) names them: flags to set, and those to clear, of an instance that is there.
+    pub(super) fn superblock_changes(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.supers.iter().map(|(name, on)| match (*name, on) {
+            ("sync", false) => "async",
+            ("lazytime", false) => "nolazytime",
+            ("mand", false) => "nomand",
+            (name, _) => name,
+        })
+    }
+
     /// Flags to set on a new file system instance; those to clear are clear there.
     pub(super) fn superblock_flags(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.supers.iter().filter(|(_, on)| *on).map(|(name, _)| *name)
