@@ -168,6 +168,60 @@ fn a_container_in_a_terminal() {
 }
 
 #[test]
+fn a_container_in_the_background() {
+    same_as_runc(|rt| {
+        let containerd = Containerd::start(rt);
+        let mut seen = Seen::new();
+        let mut events = containerd.ctr(&["events"]).spawn();
+        let flags = ["-d", "--memory-limit", "67108864"];
+        containerd.run(&flags, "c", "trap 'exit 9' TERM; while :; do sleep 0.05; done").run().silent();
+        let (status, pid) = containerd.task("c").unwrap();
+        assert_eq!((status.as_str(), alive(pid)), ("RUNNING", true));
+        seen.all("exec", &containerd.exec("c", "pwd; id -u; exit 5").run());
+        seen.all(
+            "exec of nothing",
+            &containerd.ctr(&["task", "exec", "--exec-id", "y", "c", "nothing"]).run(),
+        );
+
+        let pids = containerd.ctr(&["task", "ps", "c"]).run().ok().stdout();
+        assert!(pids.lines().any(|line| line.split_whitespace().next() == Some(&pid.to_string())), "{pids}");
+        let metrics = containerd.ctr(&["task", "metrics", "c"]).run().ok().stdout();
+        let value = |name| {
+            let line = metrics.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+            line.split_whitespace().nth(1).and_then(|value| value.parse::<u64>().ok())
+        };
+        assert_eq!(value("memory.limit_in_bytes"), Some(67_108_864), "{metrics}");
+        assert!(value("memory.usage_in_bytes") > Some(0) && value("pids.current") > Some(0), "{metrics}");
+
+        seen.all("pause", &containerd.ctr(&["task", "pause", "c"]).run());
+        assert_eq!(containerd.status("c"), "PAUSED");
+        seen.code("exec while it is paused", &containerd.exec("c", "true").run());
+        seen.all("resume", &containerd.ctr(&["task", "resume", "c"]).run());
+        assert_eq!(containerd.status("c"), "RUNNING");
+
+        seen.all("a signal", &containerd.ctr(&["task", "kill", "-s", "TERM", "c"]).run());
+        wait_until("the task ends", SOON, || containerd.status("c") == "STOPPED");
+        let late = containerd.ctr(&["task", "kill", "c"]).run();
+        seen.code("a signal too late", &late);
+        seen.code("removal", &containerd.ctr(&["task", "rm", "c"]).run());
+        containerd.ctr(&["container", "rm", "c"]).run().ok();
+
+        seen.code(
+            "out of memory",
+            &containerd.run(&["--rm", "--memory-limit", "16777216"], "o", "tail /dev/zero").run(),
+        );
+        for topic in
+            ["create", "start", "exec-added", "exec-started", "paused", "resumed", "oom", "exit", "delete"]
+        {
+            let topic = format!("/tasks/{topic} ");
+            wait_until(&topic, SOON, || events.stdout().contains(&topic));
+        }
+        assert!(!events.has_ended());
+        seen
+    });
+}
+
+#[test]
 fn containers_outlive_containerd_and_end_with_their_shim() {
     same_as_runc(|rt| {
         let mut containerd = Containerd::start(rt);
