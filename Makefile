@@ -29,7 +29,7 @@ PACKAGES := attr bash binutils buildah busybox-static crun gcc iproute2 jq libar
 # What the virtual machine is made of.
 PACKAGES += cpio e2fsprogs qemu-system-x86 xz-utils
 # The callers that the tests drive.
-PACKAGES += containerd
+PACKAGES += catatonit conmon containerd docker.io iptables podman
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build probe image demo lint unit integration peers vm-image vm test runtime-tools clean

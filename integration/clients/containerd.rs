@@ -164,6 +164,7 @@ fn a_container_in_a_terminal() {
         assert_eq!(session.wait().code(), Some(5));
         containerd.kill("d");
         containerd.remove("d");
+        Seen::new()
     });
 }
 
@@ -237,6 +238,7 @@ fn containers_outlive_containerd_and_end_with_their_shim() {
         wait_until("the container ends with its shim", SOON, || !alive(pid));
         wait_until("containerd notices", SOON, || containerd.status("c") != "RUNNING");
         containerd.remove("c");
+        Seen::new()
     });
 }
 
@@ -257,6 +259,7 @@ fn twenty_containers_at_once() {
         let expected: Vec<_> = (0..20).map(|n| (n, format!("c{n}\n"))).collect();
         assert_eq!(done, expected);
         assert_eq!(containerd.ctr(&["container", "ls", "-q"]).run().ok().stdout(), "");
+        Seen::new()
     });
 }
 

@@ -2,3 +2,5 @@
 //! the same, and has to leave nothing. Every daemon lives in private directories, on private sockets, in a network of its own.
 
 mod containerd;
+mod docker;
+mod podman;

@@ -109,6 +109,8 @@ pub(super) fn find(root: &RootFd, wanted: &Process, environment: Vec<CString>) -
         match executable(root, &path) {
             Ok(()) => path,
             Err(Errno::ENOENT) => return Err(failed(&format!("stat {shown}: no such file or directory"))),
+            // Callers of today look for the one, those of yesterday for the other.
+            Err(Errno::EISDIR) => return Err(failed("is a directory: permission denied")),
             Err(errno) => return Err(failed(&sys::error::describe(errno))),
         }
     } else {

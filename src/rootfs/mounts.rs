@@ -78,12 +78,14 @@ fn filesystem(work: &mut Rootfs<'_>, entry: &Mount) -> sys::Result<()> {
         context.set(option, Some(label.as_bytes()))?;
     }
     let inherits_mode = fstype == "tmpfs" && !options.iter().any(|option| option.key == "mode");
+    // A directory that is made for it has no mode to inherit: everybody may write to the tmpfs then, as is its default.
+    let covered_before = if inherits_mode { work.root.find(&entry.destination).ok() } else { None };
     let covered = match inherits_mode || *copy_up || entry.destination_nofollow {
         true => Some(target(&work.root, entry, Leaf::Directory)?),
         false => None,
     };
-    if let (Some(covered), true) = (&covered, inherits_mode) {
-        let mode = fd::stat(covered)?.st_mode & 0o7777;
+    if let Some(covered) = covered_before {
+        let mode = fd::stat(&covered)?.st_mode & 0o7777;
         context.set("mode", Some(format!("{mode:o}").as_bytes()))?;
     }
     let early = if entry.read_only_last { !libc::MOUNT_ATTR_RDONLY } else { u64::MAX };

@@ -1,6 +1,6 @@
 //! A container's init for tests: prints as one JSON object what a process inside sees of itself and its world.
 //!
-//! `probe [--to FILE] [--exit STATUS]`. What can't be read (no /proc, say) is `null`, never an error.
+//! `probe [--to FILE] [--exit STATUS]`; `probe --notify TEXT` only sends the text to the socket that NOTIFY_SOCKET names. What can't be read (no /proc, say) is `null`, never an error.
 
 mod limits;
 
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--to" => to = arguments.next(),
+            "--notify" => return notify(&arguments.next().unwrap_or_default()),
             "--exit" => status = arguments.next().and_then(|s| s.parse().ok()).unwrap_or(99),
             _ => {}
         }
@@ -27,6 +28,13 @@ fn main() -> ExitCode {
         None => io::stdout().write_all(text.as_bytes()),
     };
     if written.is_ok() { ExitCode::from(status) } else { ExitCode::from(98) }
+}
+
+fn notify(text: &str) -> ExitCode {
+    let path = std::env::var("NOTIFY_SOCKET").unwrap_or_default();
+    let sent =
+        std::os::unix::net::UnixDatagram::unbound().and_then(|socket| socket.send_to(text.as_bytes(), path));
+    if sent.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(97) }
 }
 
 fn report() -> Value {
