@@ -30,6 +30,7 @@ mod pause;
 mod performance;
 mod process;
 mod reliability;
+mod rootless;
 mod seccomp_agent;
 mod security;
 mod stress;

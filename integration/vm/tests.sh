@@ -8,6 +8,8 @@ cp /share/target/keg /share/target/probe /share/target/integration-tests /keg/ta
 ln -s /share/target/images /keg/target/images
 export CARGO_MANIFEST_DIR=/keg/integration KEG_UNDER_TEST="${KEG_UNDER_TEST:-/keg/target/keg}"
 cd /keg/integration
+# The session's directory is to be there before tests have mount namespaces of their own.
+as-user true
 tests=$(/keg/target/integration-tests --list "$@" | grep -c ': test$') || {
     echo "vm: no test is called $*" >&2
     exit 1

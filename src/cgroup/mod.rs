@@ -4,6 +4,7 @@
 
 mod apply;
 mod create;
+mod delegated;
 mod devices;
 mod freeze;
 mod kill;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 
 pub use apply::update;
 pub use create::{Created, create, foresee};
+pub use delegated::give_way;
 pub use freeze::{freeze, is_frozen, thaw};
 pub use kill::kill_all;
 pub use place::{Placement, join};
@@ -80,6 +82,15 @@ pub enum Error {
         unit: String,
         /// Where keg's process is.
         path: PathBuf,
+    },
+    /// Without root, cgroups are made below one that is the caller's.
+    #[error("unable to apply cgroup configuration: {setting} needs a cgroup that is delegated to the caller")]
+    NotDelegated {
+        /// The JSON path.
+        setting: String,
+        /// Why it is not.
+        #[source]
+        source: sys::Error,
     },
     /// A frozen cgroup would freeze init before it could say so.
     #[error("container's cgroup unexpectedly frozen: {0:?}")]

@@ -8,6 +8,7 @@ use std::fmt;
 #[allow(missing_docs)]
 pub enum Step {
     Process,
+    OomScore,
     Cgroup,
     Keyring,
     Namespaces,
@@ -35,6 +36,7 @@ impl Step {
     fn doing(self) -> &'static str {
         match self {
             Self::Process => "preparing init",
+            Self::OomScore => "setting process.oomScoreAdj",
             Self::Cgroup => "entering the cgroup",
             Self::Keyring => "making a session keyring",
             Self::Namespaces => "joining namespaces",

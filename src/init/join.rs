@@ -15,7 +15,7 @@ use nix::fcntl::OFlag;
 
 use super::error::{At, Error, Step};
 use super::settle::{self, Kept};
-use super::{new_keyring, program, terminal};
+use super::{new_keyring, own_oom_score, program, terminal};
 use crate::link::{FromInit, InitEnd, ToInit};
 use crate::lsm;
 use crate::plan::Process;
@@ -46,6 +46,8 @@ pub struct Join<'a> {
     pub keyring: bool,
     /// The version 1 cgroups to enter.
     pub cgroups: Tasks,
+    /// The out-of-memory score, where keg cannot set it.
+    pub oom_score: Option<i32>,
     /// How many descriptors after the standard three belong to the process.
     pub preserve_fds: u32,
 }
@@ -69,6 +71,7 @@ fn told(link: &InitEnd, message: &FromInit, status: i32) -> i32 {
 
 /// The stage's list.
 fn enter(join: &mut Join<'_>) -> Result<(), Error> {
+    own_oom_score(join.oom_score).at(Step::OomScore)?;
     // Before any namespace: a process of the container must never see into this one, nor into its child (CVE-2016-9962).
     process::set_undumpable().at(Step::Process)?;
     process::set_parent_death_signal(Some(Signal::KILL)).at(Step::Process)?;

@@ -13,13 +13,15 @@ use std::convert::Infallible;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use nix::fcntl::OFlag;
+
 use crate::hooks::{self, Place, Status};
 use crate::link::{FromInit, InitEnd, ToInit};
-use crate::plan::Plan;
+use crate::plan::{Plan, Process};
 use crate::rootfs::{Rootfs, Sources};
 use crate::sys::cgroup::Tasks;
 use crate::sys::proc::Proc;
-use crate::sys::{Errno, credentials, keyring, limits, memory, namespace, process, signals, socket};
+use crate::sys::{Errno, credentials, fd, keyring, limits, memory, namespace, process, signals, socket};
 use crate::types::{ContainerId, Gid, NamespaceKind, NamespaceSet, Pid, Signal, Uid};
 use crate::{lsm, network};
 
@@ -51,6 +53,8 @@ pub struct Init<'a> {
     pub sources: Sources,
     /// Whether keg may do what root may.
     pub privileged: bool,
+    /// The out-of-memory score, where keg cannot set it. Empty if a stage did it.
+    pub oom_score: Option<i32>,
     /// How many descriptors after the standard three belong to the container.
     pub preserve_fds: u32,
 }
@@ -74,6 +78,7 @@ fn begin(mut init: Init<'_>) -> Result<Infallible, (Error, InitEnd)> {
 /// The list for create. The order is the design: each line says why where its place matters.
 fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
     let plan = init.plan;
+    own_oom_score(init.oom_score.take()).at(Step::OomScore)?;
     // Before any namespace: a process of the container must never see into this one (CVE-2016-9962).
     // Without privileges keg could not write the mappings of such a process; until then it has nothing to show.
     if init.privileged {
@@ -99,6 +104,8 @@ fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
     rootfs.devices().at(Step::Rootfs)?;
     run_runtime_hooks(init)?;
     run_container_hooks(init, callers_umask)?;
+    // A user namespace that sees only a masked /proc is given no other one.
+    let proc = own_proc(plan)?;
     // After the hooks, which may mount; before the root is entered, while the host's null device can be had.
     rootfs.mask().at(Step::Rootfs)?;
     // Its file is made before the root is read-only. What it covers was put there by nobody that runs later (CVE-2025-52565).
@@ -108,7 +115,9 @@ fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
     rootfs.make_read_only().at(Step::Rootfs)?;
     let root = rootfs.enter().at(Step::Rootfs)?;
     names(plan).at(Step::Names)?;
-    write_proc(plan)?;
+    if let Some(proc) = proc {
+        write_proc(plan, &proc)?;
+    }
     if let Some(policy) = &plan.memory_policy {
         memory::set_policy(policy.mode, &policy.nodes.0).at(Step::Memory)?;
     }
@@ -189,6 +198,13 @@ fn new_keyring(id: &ContainerId) -> crate::sys::Result<()> {
     }
 }
 
+/// The files of a process that is undumpable are root's: whoever is not root writes this before.
+fn own_oom_score(score: Option<i32>) -> crate::sys::Result<()> {
+    let Some(score) = score else { return Ok(()) };
+    let file = Proc::host()?.own_file(Path::new("oom_score_adj"), OFlag::O_WRONLY)?;
+    fd::write_once(file, score.to_string().as_bytes())
+}
+
 fn join_each(namespaces: &[(NamespaceKind, OwnedFd)]) -> crate::sys::Result<()> {
     namespaces.iter().try_for_each(|(kind, file)| namespace::join(file, *kind))
 }
@@ -265,22 +281,26 @@ fn names(plan: &Plan) -> crate::sys::Result<()> {
     plan.domainname.as_deref().map_or(Ok(()), namespace::set_domainname)
 }
 
-/// Kernel parameters and labels, through a procfs that nothing of the container can be mounted over.
-fn write_proc(plan: &Plan) -> Result<(), Error> {
-    let labels = plan.process.as_ref().map(|process| (&process.apparmor_profile, &process.selinux_label));
-    let (apparmor, selinux) = labels.unwrap_or((&None, &None));
-    if plan.sysctl.is_empty() && apparmor.is_none() && selinux.is_none() {
-        return Ok(());
+/// A procfs that nothing of the container can be mounted over, where one is needed.
+fn own_proc(plan: &Plan) -> Result<Option<Proc>, Error> {
+    let labelled = |process: &Process| process.apparmor_profile.is_some() || process.selinux_label.is_some();
+    match plan.sysctl.is_empty() && !plan.process.as_ref().is_some_and(labelled) {
+        true => Ok(None),
+        false => Proc::detached().map(Some).at(Step::Proc),
     }
-    let proc = Proc::detached().at(Step::Proc)?;
+}
+
+/// Kernel parameters and labels.
+fn write_proc(plan: &Plan, proc: &Proc) -> Result<(), Error> {
     for (key, value) in &plan.sysctl {
         proc.write(&Path::new("sys").join(key), value.as_bytes()).at(Step::Sysctl)?;
     }
-    if let Some(profile) = apparmor {
-        lsm::set_apparmor(&proc, profile).at(Step::Label)?;
+    let Some(process) = &plan.process else { return Ok(()) };
+    if let Some(profile) = &process.apparmor_profile {
+        lsm::set_apparmor(proc, profile).at(Step::Label)?;
     }
-    if let Some(label) = selinux {
-        lsm::set_selinux(&proc, label).at(Step::Label)?;
+    if let Some(label) = &process.selinux_label {
+        lsm::set_selinux(proc, label).at(Step::Label)?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 use std::os::fd::OwnedFd;
 
 use super::error::{At, Error, Step};
-use super::{Init, join_each};
+use super::{Init, join_each, own_oom_score};
 use crate::link::FromInit;
 use crate::plan::{Namespaces, Plan};
 use crate::sys::proc::Proc;
@@ -50,6 +50,7 @@ fn prepare(init: &mut Init<'_>) -> Told {
 }
 
 fn join_all(init: &mut Init<'_>) -> Result<NamespaceSet, Error> {
+    own_oom_score(init.oom_score.take()).at(Step::OomScore)?;
     if init.privileged {
         process::set_undumpable().at(Step::Process)?;
     }

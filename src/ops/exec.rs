@@ -9,13 +9,12 @@ use super::options::ExecOptions;
 use super::outlet::{Outlet, PidfdSocket};
 use super::process::{ChildGuard, sort_descriptors, write_pid_file};
 use super::start::await_program;
-use super::{Place, Result, hook_state, listener};
+use super::{Place, Result, hook_state, is_root, listener, probe};
 use crate::cgroup;
 use crate::hooks;
 use crate::init::{self, Join};
 use crate::link::{self, FromInit, KegEnd, ToInit};
-use crate::plan::cgroup::HostCgroups;
-use crate::plan::{self, Host, Process};
+use crate::plan::{self, Process};
 use crate::resctrl;
 use crate::spec;
 use crate::state::{Record, Refused, Stage, Status, Store};
@@ -23,7 +22,7 @@ use crate::sys::fd::{self, Resolve};
 use crate::sys::proc::Proc;
 use crate::sys::process::{self, Ended, Spawn};
 use crate::sys::signals::Forwarder;
-use crate::sys::{self, Errno, credentials, descriptors, namespace, schedule, socket};
+use crate::sys::{self, Errno, descriptors, namespace, schedule, socket};
 use crate::types::{NamespaceKind, Pid};
 
 /// Why there is no further process.
@@ -60,7 +59,7 @@ pub fn exec(place: &Place, options: &ExecOptions) -> Result<i32> {
     let proc = Proc::host()?;
     let store = Store::open(&place.root)?;
     let target = find(&store, options, &proc)?;
-    let wanted = decide(place, &store, options)?;
+    let wanted = decide(place, &store, options, &proc)?;
     let mut outlet = Outlet::find(wanted.terminal, options.detach, options.console_socket.as_deref())?;
     match launch(&target, options, &wanted, &mut outlet, &proc) {
         // All else fails too when the container ends meanwhile.
@@ -106,7 +105,7 @@ fn has_ended(init: &OwnedFd) -> bool {
     socket::wait_readable(&[init.as_fd()], 0).is_ok_and(|ready| ready[0])
 }
 
-fn decide(place: &Place, store: &Store, options: &ExecOptions) -> Result<Process> {
+fn decide(place: &Place, store: &Store, options: &ExecOptions, proc: &Proc) -> Result<Process> {
     let container = spec::load(&store.load_config(&options.id)?)?;
     let document = match &options.document {
         None => None,
@@ -117,13 +116,7 @@ fn decide(place: &Place, store: &Store, options: &ExecOptions) -> Result<Process
             Some(process)
         }
     };
-    let host = Host {
-        euid: credentials::effective_uid().0,
-        in_user_namespace: false,
-        capabilities: credentials::caps()?[1],
-        cgroups: HostCgroups::default(),
-    };
-    let exec = plan::exec(&container, document, &options.process, &host);
+    let exec = plan::exec(&container, document, &options.process, &probe::without_cgroups(proc)?);
     let exec = exec.map_err(|plan::Error { path, problem }| Error::Process { path, problem })?;
     exec.warnings.into_iter().for_each(|warning| place.note(warning));
     Ok(exec.process)
@@ -201,6 +194,7 @@ fn spawn(
         rootfs: target.record.covered_mount.map(|_| target.record.rootfs.as_path()),
         keyring: target.record.keyring,
         cgroups: placement.take_tasks(),
+        oom_score: wanted.oom_score_adj.filter(|_| !is_root()),
         preserve_fds: options.preserve_fds,
     };
     let how = Spawn { cgroup: placement.into_cgroup(), ..Spawn::default() };
@@ -241,7 +235,9 @@ fn serve(
                 link.send(ToInit::Proceed)?;
             }
             FromInit::Ready => {
-                child.adjust_oom_score(proc, Some(wanted))?;
+                if wanted.oom_score_adj.is_some() && is_root() {
+                    child.adjust_oom_score(proc, Some(wanted))?;
+                }
                 if let Some(groups) = &target.record.resctrl {
                     resctrl::enter(groups, child.pid())?;
                 }

@@ -82,7 +82,11 @@ impl Launched {
             return Ok(());
         }
         self.cgroups.restrict_devices(&self.plan.cgroup)?;
-        Ok(self.init.adjust_oom_score(&self.proc, self.plan.process.as_ref())?)
+        // Others have init do it.
+        match self.record.owner {
+            0 => Ok(self.init.adjust_oom_score(&self.proc, self.plan.process.as_ref())?),
+            _ => Ok(()),
+        }
     }
 
     fn limit(&mut self) -> Result<()> {
@@ -134,6 +138,10 @@ fn launch_after(look: Look, place: &Place, options: &CreateOptions, then: Then) 
     let loaded = spec::load(&json)?;
     let host = probe::host(&proc, look)?;
     let euid = host.euid;
+    if place.gives_way(&host) && look == Look::Quick {
+        // Who can make some cgroups only is told which.
+        return launch_after(Look::Thorough, place, options, then);
+    }
     let mut plan = decide(place, options, &bundle, &loaded, &host)?;
     check_rootfs(&plan)?;
     let devices = network::Devices::find(&plan)?;
@@ -199,8 +207,13 @@ fn decide(
         preserve_fds: options.preserve_fds,
         cgroup_manager: place.cgroup_manager,
     };
-    let plan = plan::build(loaded, &typed, host)?;
+    let mut plan = plan::build(loaded, &typed, host)?;
     plan.warnings.iter().for_each(|warning| place.note(warning));
+    if place.gives_way(host) {
+        let path = loaded.spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
+        let named = path.is_some_and(|path| !path.as_os_str().is_empty());
+        cgroup::give_way(&mut plan.cgroup, named)?.into_iter().for_each(|note| place.note(note));
+    }
     Ok(plan)
 }
 
@@ -262,6 +275,7 @@ fn spawn(
     }
     let sources = sources(plan, &joins)?;
     let (link, init_link) = link::pair()?;
+    let score = plan.process.as_ref().and_then(|process| process.oom_score_adj);
     let init = Init {
         id: &options.id,
         bundle,
@@ -272,6 +286,7 @@ fn spawn(
         joins,
         sources,
         privileged: euid == 0,
+        oom_score: score.filter(|_| euid != 0),
         preserve_fds: options.preserve_fds,
     };
     let cgroup = placement.into_cgroup();
@@ -309,8 +324,7 @@ fn serve(launched: &mut Launched, bundle: &Path) -> Result<()> {
             FromInit::Spawned(pid, pidfd) => launched.init.succeed(pid, pidfd)?,
             FromInit::MapIds => {
                 if let Some(maps) = &launched.plan.id_maps {
-                    let privileged = sys::credentials::effective_uid().0 == 0;
-                    idmap::write(&launched.proc, launched.init.pid(), maps, privileged)?;
+                    idmap::write(&launched.proc, launched.init.pid(), maps, launched.record.owner == 0)?;
                 }
                 launched.link.send(ToInit::Proceed)?;
             }

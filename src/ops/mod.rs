@@ -33,6 +33,7 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 
 use crate::hooks::{Status, document};
+use crate::plan::Host;
 use crate::state::Record;
 use crate::sys::credentials;
 use crate::types::{CgroupManager, CgroupRecord, ContainerId, Pid};
@@ -60,6 +61,11 @@ pub struct Place {
 }
 
 impl Place {
+    /// Whether to do without what only the host's root may have.
+    fn gives_way(&self, host: &Host) -> bool {
+        self.rootless.unwrap_or(!host.is_privileged())
+    }
+
     /// Keeps a sentence for the log, which has it only at `--debug`.
     pub fn note(&self, text: impl Into<String>) {
         self.notes.borrow_mut().push(text.into());
@@ -82,11 +88,16 @@ fn own_cgroup(record: &Record) -> Result<&CgroupRecord> {
 #[error("container {0} has no cgroup of its own")]
 struct NoCgroup(ContainerId);
 
+/// Whether keg is root: of the host, or of a user namespace that it was started in.
+fn is_root() -> bool {
+    credentials::effective_uid().0 == 0
+}
+
 /// Where containers are kept unless the caller says otherwise: below `/run`, or in the directory that
 /// the session of a user who is not root gave us.
 pub fn default_root(rootless: Option<bool>, session: Option<PathBuf>) -> PathBuf {
     match session {
-        Some(dir) if rootless.unwrap_or_else(|| credentials::effective_uid().0 != 0) => dir.join("keg"),
+        Some(dir) if rootless.unwrap_or_else(|| !is_root()) => dir.join("keg"),
         _ => PathBuf::from("/run/keg"),
     }
 }

@@ -1,10 +1,15 @@
 //! Facts about the host, asked once, as data for the plan.
 
+use std::path::Path;
+
+use nix::fcntl::OFlag;
+
 use super::Result;
 use crate::cgroup::{self, Look};
 use crate::plan::Host;
+use crate::plan::cgroup::HostCgroups;
 use crate::sys::proc::Proc;
-use crate::sys::{credentials, kernel, namespace};
+use crate::sys::{credentials, fd, kernel, namespace};
 use crate::types::NamespaceKind;
 
 /// The inode number of `/proc/PID/ns/user` in the initial user namespace, fixed since Linux 3.8 (`PROC_USER_INIT_INO`).
@@ -28,11 +33,23 @@ pub(super) fn kernel_is_new_enough() -> Result<()> {
 
 /// What the plan needs to know.
 pub(super) fn host(proc: &Proc, look: Look) -> Result<Host> {
+    Ok(Host { cgroups: cgroup::probe(look)?, ..without_cgroups(proc)? })
+}
+
+/// As [`host`], for what has its cgroups already.
+pub(super) fn without_cgroups(proc: &Proc) -> Result<Host> {
+    let in_user_namespace = namespace::own_id(proc, NamespaceKind::User)? != INITIAL_USER_NAMESPACE;
     Ok(Host {
         euid: credentials::effective_uid().0,
-        in_user_namespace: namespace::own_id(proc, NamespaceKind::User)? != INITIAL_USER_NAMESPACE,
+        in_user_namespace,
+        setgroups_denied: in_user_namespace && is_setgroups_denied(proc)?,
         // What keg may do now is what it can hand on.
         capabilities: credentials::caps()?[1],
-        cgroups: cgroup::probe(look)?,
+        cgroups: HostCgroups::default(),
     })
+}
+
+fn is_setgroups_denied(proc: &Proc) -> Result<bool> {
+    let file = proc.own_file(Path::new("setgroups"), OFlag::O_RDONLY)?;
+    Ok(fd::read_kernel_file(file, 16)?.starts_with(b"deny"))
 }

@@ -52,10 +52,19 @@ pub struct Host {
     pub euid: u32,
     /// Whether keg itself runs inside a user namespace, where devices cannot be made.
     pub in_user_namespace: bool,
+    /// Whether setgroups(2) is denied in that user namespace, and so in all that are made in it.
+    pub setgroups_denied: bool,
     /// The bounding set of keg: what it could hand to a container at most.
     pub capabilities: CapSet,
     /// What the cgroup file systems look like.
     pub cgroups: cgroup::HostCgroups,
+}
+
+impl Host {
+    /// Whether keg is the host's root, who may do what the user namespaces of others may not.
+    pub fn is_privileged(&self) -> bool {
+        self.euid == 0 && !self.in_user_namespace
+    }
 }
 
 /// Everything that will be done for one container. Plain data: rooms that touch the kernel perform it in the order they state.

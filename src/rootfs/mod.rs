@@ -96,7 +96,11 @@ pub fn open_sources(plan: &Plan, all: bool, mapped: &MappedIds) -> Result<Source
             continue;
         }
         let doing = || mounts::doing(entry);
-        let tree = mount::clone_tree(fd::cwd(), source, *recursive, !nofollow).doing(doing)?;
+        let tree = match mount::clone_tree(fd::cwd(), source, *recursive, !nofollow) {
+            // Who may not mount here has no more rights than init, which opens it in its own mount namespace.
+            Err(error) if error.errno == Errno::EPERM && ids.is_none() => continue,
+            tree => tree.doing(doing)?,
+        };
         if all || !shared {
             // In a user namespace the container may mount: in the peer group of the host's mount, that would be seen on the host.
             let slave = MountAttr { propagation: libc::MS_SLAVE, ..MountAttr::default() };

@@ -49,6 +49,16 @@ pub fn make(path: &Path) -> Result<bool> {
     }
 }
 
+/// faccessat(2): whether the caller may write to it, with its effective ids.
+pub fn is_writable(path: &Path) -> Result<bool> {
+    let (flags, how) = (nix::fcntl::AtFlags::AT_EACCESS, nix::unistd::AccessFlags::W_OK);
+    match retry(|| nix::unistd::faccessat(super::fd::cwd(), path, how, flags)) {
+        Ok(()) => Ok(true),
+        Err(Errno::EACCES | Errno::EPERM | Errno::EROFS) => Ok(false),
+        Err(errno) => Err(Error { call: format!("access({path:?}, W_OK)"), errno }),
+    }
+}
+
 /// rmdir(2) of a cgroup.
 pub fn remove(path: &Path) -> Result<()> {
     nix::unistd::unlinkat(super::fd::cwd(), path, nix::unistd::UnlinkatFlags::RemoveDir)

@@ -35,7 +35,13 @@ fn options() -> Options {
 /// The host as root sees it, with every capability.
 fn root() -> Host {
     let capabilities = CapSet::from_bits((1 << 41) - 1);
-    Host { euid: 0, in_user_namespace: false, capabilities, cgroups: HostCgroups::default() }
+    Host {
+        euid: 0,
+        in_user_namespace: false,
+        setgroups_denied: false,
+        capabilities,
+        cgroups: HostCgroups::default(),
+    }
 }
 
 /// The host as a user without privileges sees it.

@@ -157,7 +157,7 @@ fn identity(
         check(&format!("additionalGids[{n}]"), "gid", *gid, &maps.gids, report);
     }
     // Who maps only himself without the help of newgidmap(1) has to give up setgroups(2) for it (user_namespaces(7)).
-    let denied = host.euid != 0 && matches!(maps.gids[..], [map] if map.size == 1);
+    let denied = host.setgroups_denied || host.euid != 0 && matches!(maps.gids[..], [map] if map.size == 1);
     if denied && !additional.is_empty() {
         report.error_with(
             format_args!("{path}.additionalGids"),
