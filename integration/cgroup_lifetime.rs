@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use harness::host::hierarchies;
-use harness::{Runtime, alive, wait_until, with_runtime};
+use harness::{Runtime, alive, json, wait_until, with_runtime};
 
 /// The directory of a cgroup in each hierarchy.
 fn directories(cgroup: &str) -> Vec<PathBuf> {
@@ -226,15 +226,98 @@ fn members(cgroup: &str) -> Vec<i32> {
 #[test]
 fn delete_force_ends_two_thousand_forking_processes_within_two_seconds() {
     with_runtime(|rt| {
+        for pid_namespace in [false, true] {
+            let bundle = rt.bundle();
+            // They end by themselves too, should the test fail.
+            let go = bundle.rootfs().join("tmp/go");
+            fs::write(&go, "").unwrap();
+            bundle.shell(
+                "n=0; while [ $n -lt 2000 ]; do (while [ -e /tmp/go ]; do /bin/sleep 2; done) & n=$((n+1)); done; wait",
+            );
+            bundle.edit(|c| c["linux"]["resources"]["pids"] = json!({"limit": 5000}));
+            if !hierarchies().iter().any(|mount| mount.ends_with("pids") || mount.ends_with("cgroup")) {
+                eprintln!("skipped: no pids controller here");
+                return;
+            }
+            if !pid_namespace {
+                bundle.without_namespace("pid");
+            }
+            rt.create(&bundle, "c").ok();
+            rt.start("c").ok();
+            wait_until("2000 processes", Duration::from_secs(120), || members(&bundle.cgroup()).len() > 2000);
+            let start = Instant::now();
+            rt.command(&["delete", "--force", "c"]).run().ok();
+            let took = start.elapsed();
+            fs::remove_file(go).unwrap();
+            assert!(took < Duration::from_secs(2), "{took:?}");
+            assert!(members(&bundle.cgroup()).is_empty());
+        }
+    });
+}
+
+#[test]
+fn kill_all_ends_a_container_in_anothers_pid_namespace_and_not_the_other() {
+    with_runtime(|rt| {
+        let (one, two) = (rt.bundle(), rt.bundle());
+        one.args(&["/bin/sleep", "1000"]);
+        rt.create(&one, "one").ok();
+        rt.start("one").ok();
+        let other = rt.pid("one");
+        two.namespace(&json!({"type": "pid", "path": format!("/proc/{other}/ns/pid")}));
+        two.shell("sleep 1000 & sleep 1000 & exit 0");
+        rt.create(&two, "two").ok();
+        let init = rt.pid("two");
+        rt.start("two").ok();
+        wait_until("its first process is gone", Duration::from_secs(5), || !alive(init));
+        assert_eq!(members(&two.cgroup()).len(), 2);
+        rt.command(&["kill", "--all", "two", "KILL"]).run().ok();
+        wait_until("nobody is left", Duration::from_secs(5), || members(&two.cgroup()).is_empty());
+        assert!(alive(other));
+        rt.delete_force("two");
+        rt.delete_force("one");
+    });
+}
+
+#[test]
+fn kill_all_reaches_every_process_of_a_container_in_the_hosts_pid_namespace() {
+    with_runtime(|rt| {
         let bundle = rt.bundle();
-        let bomb = "n=0; while [ $n -lt 2000 ]; do (while :; do /bin/sleep 2; done) & n=$((n+1)); done; wait";
-        bundle.without_namespace("pid").shell(bomb);
+        bundle.without_namespace("pid").shell("sleep 1000 & sleep 1000 & sleep 1000 & wait");
         rt.create(&bundle, "c").ok();
         rt.start("c").ok();
-        wait_until("2000 processes", Duration::from_secs(120), || members(&bundle.cgroup()).len() > 2000);
-        let start = Instant::now();
-        rt.command(&["delete", "--force", "c"]).run().ok();
-        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        let all = || members(&bundle.cgroup());
+        wait_until("all are there", Duration::from_secs(5), || all().len() == 4);
+        rt.command(&["kill", "--all", "c", "KILL"]).run().ok();
+        wait_until("nobody is left", Duration::from_secs(5), || all().is_empty());
+        rt.delete_force("c");
+    });
+}
+
+#[test]
+fn the_user_of_a_user_namespace_may_divide_a_cgroup_that_it_can_write_to() {
+    with_runtime(|rt| {
+        if hierarchies().len() > 1 || !rt.only_keg("crun leaves it to root") {
+            return;
+        }
+        let bundle = rt.bundle();
+        let maps = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+        bundle.namespace(&json!({"type": "user"}));
+        bundle.edit(|c| {
+            c["linux"]["uidMappings"] = maps.clone();
+            c["linux"]["gidMappings"] = maps;
+            let mounts = c["mounts"].as_array_mut().unwrap();
+            let cgroup = mounts.iter_mut().find(|mount| mount["type"] == "cgroup").unwrap();
+            cgroup["options"] = json!(["nosuid", "noexec", "nodev", "rw"]);
+        });
+        fs::set_permissions(rt.dir(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let divide = "mkdir /sys/fs/cgroup/below && echo 0 > /sys/fs/cgroup/below/cgroup.procs && cat /proc/self/cgroup";
+        bundle.shell(divide);
+        let inside = rt.run(&bundle, "c").ok().stdout();
+        assert!(inside.lines().any(|line| line == "0::/below"), "{inside}");
+        // Read-only it stays root's.
+        bundle.edit(|c| c["mounts"][6]["options"] = json!(["ro"]));
+        bundle.shell("stat -c %u /sys/fs/cgroup");
+        assert_eq!(rt.run(&bundle, "d").ok().stdout().trim(), "65534");
     });
 }
 
@@ -246,7 +329,7 @@ fn a_failed_create_removes_what_it_made_and_nothing_else() {
         let there = make(&parent);
         bundle.edit(|c| {
             c["linux"]["cgroupsPath"] = format!("{parent}/x/y").into();
-            c["linux"]["resources"]["memory"] = harness::json!({"limit": 1_000_000_000, "swap": 1});
+            c["linux"]["resources"]["memory"] = json!({"limit": 1_000_000_000, "swap": 1});
         });
         rt.create(&bundle, "c").fails_with("");
         rt.assert_gone("c");

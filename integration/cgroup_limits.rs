@@ -72,6 +72,27 @@ fn a_program_that_takes_more_memory_is_killed() {
 }
 
 #[test]
+fn little_memory_starts_a_static_program_or_is_said_to_be_too_little() {
+    with_runtime(|rt| {
+        if !has(rt, "memory") || !rt.only_keg("runc needs 3 MiB") {
+            return;
+        }
+        let bundle = rt.bundle();
+        bundle.args(&["/bin/true"]);
+        for (n, kib) in [16, 64, 96, 128, 192, 256, 384, 1024, 4096].into_iter().enumerate() {
+            let limit = kib << 10;
+            bundle.edit(|c| c["linux"]["resources"]["memory"] = json!({"limit": limit, "swap": limit}));
+            let done = rt.run(&bundle, &format!("c{n}"));
+            match done.code() {
+                0 | 137 => assert_eq!(done.stderr(), ""),
+                _ => assert!(done.stderr().contains("(memory limit too low?)"), "{}", done.describe()),
+            }
+            assert!(done.code() == 0 || kib < 4096, "{}", done.describe());
+        }
+    });
+}
+
+#[test]
 fn cpu() {
     with_runtime(|rt| {
         if !has(rt, "cpu") {

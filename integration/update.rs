@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use harness::host::hierarchies;
-use harness::{Bundle, Runtime, json, wait_until, with_runtime};
+use harness::{Bundle, Runtime, Value, json, wait_until, with_runtime};
 
 /// The first of these files that exists in the container's cgroup, whichever hierarchy it is in.
 fn read(bundle: &Bundle, names: &[&str]) -> String {
@@ -116,6 +116,75 @@ fn a_document_comes_from_a_file_or_from_standard_input() {
         rt.command(&["update", "-r", "/no/such/file", "c"]).run().fails_with("no such file or directory");
         rt.command(&["update", "-r", "-", "c"]).stdin("{\"pids\":").run().fails_with("");
         assert_eq!(read(&bundle, &["pids.max"]), "13");
+        rt.delete_force("c");
+    });
+}
+
+#[test]
+fn limits_that_bound_each_other_move_up_and_down_together() {
+    with_runtime(|rt| {
+        if !["memory", "cpu"].iter().all(|controller| has(controller))
+            || !rt.only_keg("burst and idle are newer")
+        {
+            eprintln!("skipped: not both of memory and cpu are here");
+            return;
+        }
+        let bundle = sleeping(rt);
+        let update = |document: &Value| {
+            rt.command(&["update", "-r", "-", "c"]).stdin(document.to_string()).run().silent();
+        };
+        for (quota, burst, period) in
+            [(20_000, 10_000, 50_000), (4_000, 3_000, 10_000), (90_000, 80_000, 100_000)]
+        {
+            update(&json!({"cpu": {"quota": quota, "burst": burst, "period": period}}));
+            let shown = read(&bundle, &["cpu.cfs_quota_us", "cpu.max"]);
+            assert!(shown == quota.to_string() || shown == format!("{quota} {period}"), "{shown}");
+            assert_eq!(read(&bundle, &["cpu.cfs_burst_us", "cpu.max.burst"]), burst.to_string());
+        }
+        update(&json!({"cpu": {"idle": 1}}));
+        update(&json!({"cpu": {"idle": 0, "shares": 512}}));
+        assert_eq!(read(&bundle, &["cpu.idle"]), "0");
+        let shares = read(&bundle, &["cpu.shares", "cpu.weight"]);
+        assert!(shares == "512" || shares == "59", "{shares}");
+        for limit in [64 << 20, 32 << 20, 128 << 20] {
+            update(&json!({"memory": {"limit": limit, "swap": 2 * limit}}));
+            assert_eq!(read(&bundle, &["memory.limit_in_bytes", "memory.max"]), limit.to_string());
+        }
+        // Swap alone, beside the limit that is there.
+        update(&json!({"memory": {"swap": 200 << 20}}));
+        let swap = read(&bundle, &["memory.memsw.limit_in_bytes", "memory.swap.max"]);
+        assert!(swap == (200 << 20).to_string() || swap == (72 << 20).to_string(), "{swap}");
+        rt.delete_force("c");
+    });
+}
+
+#[test]
+fn a_failed_update_leaves_the_limits_as_they_were() {
+    with_runtime(|rt| {
+        if !["memory", "pids", "cpuset"].iter().all(|c| has(c)) || !rt.only_keg("the others leave half of it")
+        {
+            eprintln!("skipped: not all of memory, pids and cpuset are here");
+            return;
+        }
+        let bundle = sleeping(rt);
+        let all = || {
+            let files = [
+                &["memory.limit_in_bytes", "memory.max"][..],
+                &["memory.memsw.limit_in_bytes", "memory.swap.max"],
+                &["pids.max"],
+                &["cpu.shares", "cpu.weight"],
+                &["cpuset.cpus"],
+            ];
+            files.map(|names| read(&bundle, names))
+        };
+        let flags = ["--memory=64M", "--memory-swap=128M", "--pids-limit=33", "--cpu-share=700"];
+        rt.command(&[&["update", "c"], &flags[..]].concat()).run().silent();
+        let before = all();
+        let document = json!({"memory": {"limit": 256 << 20, "swap": 512 << 20}, "pids": {"limit": 44},
+            "cpu": {"shares": 900, "cpus": "8000"}});
+        let failing = rt.command(&["update", "-r", "-", "c"]).stdin(document.to_string());
+        failing.run().fails_with("linux.resources.cpu.cpus");
+        assert_eq!(all(), before);
         rt.delete_force("c");
     });
 }

@@ -17,31 +17,8 @@ pub(super) fn apply(plan: &CgroupPlan) -> Result<(), Error> {
     Ok(())
 }
 
-/// Changes the limits of a container that exists. Device rules change without a moment in which what both
-/// the old and the new ones allow is denied.
-pub fn update(plan: &CgroupPlan) -> Result<(), Error> {
-    let cpu_max = plan.unit.as_ref().map(|unit| super::systemd::update(unit, plan)).transpose()?.flatten();
-    for directory in &plan.directories {
-        if !directory.controllers.is_empty() {
-            super::create::enable_controllers(directory, plan.driver)?;
-        }
-        let path = directory.path();
-        directory.steps.iter().try_for_each(|step| perform(&path, step))?;
-    }
-    if let Some((file, value)) = cpu_max {
-        let setting = "linux.resources.cpu".to_owned();
-        files::write(&file, &value).map_err(|source| Error::Set { setting, source })?;
-    }
-    let failed = |source| Error::Set { setting: "linux.resources.devices".to_owned(), source };
-    match (&plan.devices, device_directory(plan)) {
-        (DevicePlan::Files(writes), Some(path)) => super::devices::change(&path, writes).map_err(failed),
-        (DevicePlan::Program(rules), Some(path)) => super::devices::replace(&path, rules).map_err(failed),
-        (DevicePlan::Unchanged, _) | (_, None) => Ok(()),
-    }
-}
-
 /// Where the device rules of a plan apply.
-fn device_directory(plan: &CgroupPlan) -> Option<PathBuf> {
+pub(super) fn device_directory(plan: &CgroupPlan) -> Option<PathBuf> {
     let controller = match plan.devices {
         DevicePlan::Unchanged => return None,
         DevicePlan::Files(_) => "devices",
@@ -53,16 +30,12 @@ fn device_directory(plan: &CgroupPlan) -> Option<PathBuf> {
 
 pub(super) fn perform(directory: &Path, step: &Step) -> Result<(), Error> {
     match step {
-        Step::Write(one) => write(directory, one).map_err(|source| refused(one, source)),
-        Step::Pair(first, second) => match write(directory, first) {
-            Err(error) if matches!(error.errno, Errno::EINVAL | Errno::EBUSY) => {
-                write(directory, second).map_err(|source| refused(second, source))?;
-                write(directory, first).map_err(|source| refused(first, source))
-            }
-            done => done
-                .map_err(|source| refused(first, source))
-                .and_then(|()| write(directory, second).map_err(|source| refused(second, source))),
-        },
+        Step::Write(one) => write(directory, one).map_err(|source| refused(directory, one, source)),
+        Step::Together(writes) => together(directory, writes),
+        Step::SwapWithin { both, setting } => swap_within(directory, *both).map_err(|source| match source {
+            Some(source) => Error::Set { setting: setting.clone(), source },
+            None => Error::NoMemoryLimit { setting: setting.clone() },
+        }),
         Step::CpuPeriod { period, setting } => {
             let file = directory.join("cpu.max");
             let quota = files::read(&file);
@@ -84,8 +57,53 @@ pub(super) fn perform(directory: &Path, step: &Step) -> Result<(), Error> {
     }
 }
 
-fn refused(write: &Write, source: sys::Error) -> Error {
-    Error::Set { setting: write.setting.clone(), source }
+/// As long as one more of them is taken, the others may be too.
+fn together(directory: &Path, writes: &[Write]) -> Result<(), Error> {
+    let mut left: Vec<_> = writes.iter().collect();
+    while !left.is_empty() {
+        let (mut again, mut first) = (Vec::new(), None);
+        for one in &left {
+            match write(directory, one) {
+                Err(error) if matches!(error.errno, Errno::EINVAL | Errno::EBUSY) => {
+                    first.get_or_insert(refused(directory, one, error));
+                    again.push(*one);
+                }
+                done => done.map_err(|error| refused(directory, one, error))?,
+            }
+        }
+        match first {
+            Some(error) if again.len() == left.len() => return Err(error),
+            _ => left = again,
+        }
+    }
+    Ok(())
+}
+
+/// `None`: there is no memory limit, and without one nothing limits memory and swap together.
+fn swap_within(directory: &Path, both: i64) -> Result<(), Option<sys::Error>> {
+    let limit = files::read(&directory.join("memory.max"))?;
+    let limit: i64 = limit.trim().parse().map_err(|_| None)?;
+    let swap = both.checked_sub(limit).filter(|swap| *swap >= 0).ok_or_else(|| sys::Error {
+        call: format!("{both} is less than the memory limit {limit}"),
+        errno: Errno::EINVAL,
+    })?;
+    match files::write(&directory.join("memory.swap.max"), &swap.to_string()) {
+        Err(error) if error.errno == Errno::ENOENT && swap == 0 => Ok(()),
+        done => Ok(done?),
+    }
+}
+
+/// Version 1 says that memory is in use where version 2 kills.
+fn refused(directory: &Path, write: &Write, source: sys::Error) -> Error {
+    let setting = write.setting.clone();
+    if source.errno == Errno::EBUSY && write.file == "memory.limit_in_bytes" {
+        let usage = files::read(&directory.join("memory.usage_in_bytes"));
+        let usage = usage.ok().and_then(|usage| usage.trim().parse().ok());
+        if let (Some(usage), Ok(limit)) = (usage, write.value.parse()) {
+            return Error::InUse { setting, limit, usage };
+        }
+    }
+    Error::Set { setting, source }
 }
 
 fn write(directory: &Path, write: &Write) -> sys::Result<()> {

@@ -7,7 +7,7 @@ use super::walk::procs_below;
 use super::{Error, remove};
 use crate::plan::cgroup::{CgroupPlan, DirectoryPlan, Driver};
 use crate::sys::{self, Errno, cgroup as files};
-use crate::types::{CgroupDirectory, CgroupManager, CgroupRecord};
+use crate::types::{CgroupDirectory, CgroupManager, CgroupRecord, Uid};
 
 /// Cgroups that were just made. Dropped, it removes what it made and nothing else.
 #[derive(Debug)]
@@ -47,9 +47,10 @@ impl Created {
         super::apply::devices(plan)
     }
 
-    /// Whether the kernel has killed a process in them for want of memory.
-    pub fn was_oom_killed(&self) -> bool {
-        super::oom::was_killed(&self.record)
+    /// Gives the version 2 cgroup to who may make others below it, with the files that the kernel says go along.
+    pub fn give_to(&self, owner: Uid) -> Result<(), Error> {
+        let unified = self.record.directories.iter().find(|directory| directory.hierarchy.is_empty());
+        unified.map_or(Ok(()), |directory| super::owner::give(&directory.path, owner))
     }
 
     /// What to remember, as it is so far.

@@ -9,25 +9,28 @@ mod devices;
 mod freeze;
 mod kill;
 mod oom;
+mod owner;
 mod place;
 mod probe;
 mod remove;
 mod stats;
 mod systemd;
+mod update;
 mod walk;
 mod watch;
 
 use std::path::PathBuf;
 
-pub use apply::update;
 pub use create::{Created, create, foresee};
 pub use delegated::give_way;
 pub use freeze::{freeze, is_frozen, thaw};
 pub use kill::kill_all;
+pub use oom::was_killed as was_oom_killed;
 pub use place::{Placement, join};
 pub use probe::{Look, probe};
 pub use remove::{kill_and_remove, remove};
 pub use stats::stats;
+pub use update::update;
 pub use walk::procs;
 pub use watch::{Happened, Watch};
 
@@ -123,8 +126,8 @@ pub enum Error {
         #[source]
         source: sys::Error,
     },
-    /// `checkBeforeUpdate`
-    #[error("unable to set {setting}: {usage} bytes are in use, which is more than {limit}")]
+    /// `checkBeforeUpdate`, or what version 1 does by itself.
+    #[error("unable to set {setting} to {limit}: {usage} bytes are in use (memory limit too low?)")]
     InUse {
         /// The JSON path.
         setting: String,
@@ -132,6 +135,14 @@ pub enum Error {
         limit: i64,
         /// What is used.
         usage: i64,
+    },
+    /// Version 2 limits swap alone.
+    #[error(
+        "unable to set {setting}: cgroup version 2 cannot limit memory and swap together without a memory limit"
+    )]
+    NoMemoryLimit {
+        /// The JSON path.
+        setting: String,
     },
     /// `exec --cgroup` with a path that leads out.
     #[error("bad sub cgroup path {0:?}: it is not below the container's cgroup")]

@@ -5,7 +5,7 @@ use crate::types::CgroupRecord;
 
 /// True if `oom_kill` of memory.events (version 2) or memory.oom_control (version 1, Linux 4.13) counts any. A file that cannot be
 /// read says no.
-pub(super) fn was_killed(record: &CgroupRecord) -> bool {
+pub fn was_killed(record: &CgroupRecord) -> bool {
     let has_memory = |name: &str| name.is_empty() || name.split(',').any(|controller| controller == "memory");
     let directories = record.directories.iter().filter(|directory| has_memory(&directory.hierarchy));
     let files = directories

@@ -314,6 +314,9 @@ fn sources(plan: &Plan, joins: &[(NamespaceKind, OwnedFd)]) -> Result<Sources> {
 /// The conversation with init until it is ready. Limits are set meanwhile.
 fn serve(launched: &mut Launched, bundle: &Path) -> Result<()> {
     launched.cgroups.apply(&launched.plan.cgroup)?;
+    if let Some(owner) = launched.plan.cgroup_owner() {
+        launched.cgroups.give_to(owner)?;
+    }
     let mut adjusted = false;
     loop {
         let message = match launched.link.receive() {
@@ -365,7 +368,7 @@ fn serve(launched: &mut Launched, bundle: &Path) -> Result<()> {
 fn died(launched: &mut Launched) -> Error {
     let ended = launched.init.end();
     match ended {
-        Some(Ended::Killed(9)) if launched.cgroups.was_oom_killed() => Error::OomKilled,
+        Some(Ended::Killed(9)) if cgroup::was_oom_killed(launched.cgroups.record()) => Error::OomKilled,
         Some(Ended::Killed(signal)) => Error::Died(format!("killed by signal {signal}")),
         Some(Ended::Exited(status)) => Error::Died(format!("exit status {status}")),
         None => Error::Died("it is not a child of this process any more".to_owned()),

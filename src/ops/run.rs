@@ -27,7 +27,7 @@ pub fn run(place: &Place, options: &RunOptions) -> Result<i32> {
     outlet.open()?;
     let (child, link, record, container) = launched.keep(Stage::Running { init }, pid_file, ToInit::Start)?;
     let container = container.release()?;
-    let started = await_program(&link).and_then(|()| poststart(&record, init));
+    let started = await_program(&link, record.cgroup.as_ref()).and_then(|()| poststart(&record, init));
     if started.is_ok() && options.detach {
         return Ok(0);
     }

@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 
 use super::launch::START_SOCKET;
 use super::{Place, Result, hook_state};
+use crate::cgroup;
 use crate::hooks::Status;
 use crate::hooks::{self, Place as HookPlace};
 use crate::link::{self, FromInit, KegEnd, ToInit};
@@ -11,7 +12,7 @@ use crate::plan;
 use crate::state::{Record, Stage, Store};
 use crate::sys::proc::Proc;
 use crate::sys::{self, Errno, process, socket};
-use crate::types::{ContainerId, ProcessRef, Signal};
+use crate::types::{CgroupRecord, ContainerId, ProcessRef, Signal};
 
 /// How long a killed process may take to end before nobody waits for it any more.
 const PATIENCE_MS: i32 = 10_000;
@@ -25,6 +26,9 @@ pub(super) enum Error {
     /// It was there a moment ago.
     #[error("container init ended before it could run its program")]
     Gone,
+    /// The kernel ended it.
+    #[error("container init was OOM-killed (memory limit too low?)")]
+    OomKilled,
 }
 
 /// Lets init go on, and returns once its program runs.
@@ -47,7 +51,7 @@ pub fn start(place: &Place, id: &ContainerId) -> Result<()> {
         Err(link::Error::Closed) => return Err(Error::Gone.into()),
         sent => sent?,
     }
-    if let Err(error) = await_program(&link) {
+    if let Err(error) = await_program(&link, record.cgroup.as_ref()) {
         // It ends by itself; whoever hears of the failure may delete what is left.
         stop(created.init, &proc)?;
         return Err(error);
@@ -55,8 +59,8 @@ pub fn start(place: &Place, id: &ContainerId) -> Result<()> {
     poststart(&record, created.init)
 }
 
-/// Until init's socket closes by itself, which execve(2) does.
-pub(super) fn await_program(link: &KegEnd) -> Result<()> {
+/// Until init's socket closes by itself, which execve(2) does. `cgroup` knows whether the kernel ended a first process.
+pub(super) fn await_program(link: &KegEnd, cgroup: Option<&CgroupRecord>) -> Result<()> {
     let mut executing = false;
     loop {
         match link.receive() {
@@ -64,6 +68,9 @@ pub(super) fn await_program(link: &KegEnd) -> Result<()> {
             Ok(FromInit::Failed(text)) => return Err(Error::Init(text).into()),
             Ok(_) => return Err(link::Error::Garbled.into()),
             Err(link::Error::Closed) if executing => return Ok(()),
+            Err(link::Error::Closed) if cgroup.is_some_and(cgroup::was_oom_killed) => {
+                return Err(Error::OomKilled.into());
+            }
             Err(link::Error::Closed) => return Err(Error::Gone.into()),
             Err(error) => return Err(error.into()),
         }

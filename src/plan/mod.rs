@@ -12,7 +12,7 @@ mod namespace;
 mod process;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use crate::seccomp::default_profile;
 pub use build::{build, check, exec, hooks_of};
@@ -26,7 +26,7 @@ pub use mount::{
 pub use namespace::{IdMap, IdMaps, Join, Namespaces, TimeOffset};
 pub use process::{Capabilities, IoPriority, Process, Rlimit};
 
-use crate::types::{CapSet, CgroupManager, ContainerId, NamespaceKind};
+use crate::types::{CapSet, CgroupManager, CgroupVersion, ContainerId, NamespaceKind, Uid};
 
 /// What was typed, as far as it changes what a container becomes.
 #[derive(Debug, Clone)]
@@ -123,6 +123,24 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The user of the host who is to own the container's cgroup, so that the container can make its own below: where it sees its
+    /// version 2 cgroup alone and may write to it (runtime-spec, config-linux.md, "Cgroup ownership").
+    pub fn cgroup_owner(&self) -> Option<Uid> {
+        let writable = |mount: &Mount| {
+            let read_only = mount.attributes.set & libc::MOUNT_ATTR_RDONLY != 0;
+            mount.kind == MountKind::Cgroup && mount.destination == Path::new("/sys/fs/cgroup") && !read_only
+        };
+        let delegated = self.cgroup.version == CgroupVersion::V2
+            && self.namespaces.new.contains(NamespaceKind::Cgroup)
+            && self.mounts.iter().any(writable);
+        let uid = self.process.as_ref().filter(|_| delegated)?.uid;
+        match (&self.id_maps, self.namespaces.new.contains(NamespaceKind::User)) {
+            (Some(maps), _) => IdMaps::outside(&maps.uids, uid.0).map(Uid),
+            (None, true) => None,
+            (None, false) => Some(uid),
+        }
+    }
+
     /// Whether kernel parameters or names are set that a namespace of this kind keeps.
     pub fn changes(&self, kind: NamespaceKind) -> bool {
         let names = self.hostname.is_some() || self.domainname.is_some();

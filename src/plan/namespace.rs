@@ -61,6 +61,12 @@ impl IdMaps {
         maps.iter().map(|map| format!("{} {} {}\n", map.inside, map.outside, map.size)).collect()
     }
 
+    /// The id outside that `id` inside is mapped to.
+    pub fn outside(maps: &[IdMap], id: u32) -> Option<u32> {
+        let map = maps.iter().find(|map| id >= map.inside && id - map.inside < map.size)?;
+        map.outside.checked_add(id - map.inside)
+    }
+
     /// Whether `id` inside is mapped to anything.
     pub fn covers(maps: &[IdMap], id: u32) -> bool {
         maps.iter().any(|map| id >= map.inside && id - map.inside < map.size)

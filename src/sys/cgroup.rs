@@ -13,7 +13,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::stat::Mode;
 
 use super::error::{Error, Named, Result, retry, show_fd};
-use crate::types::Pid;
+use crate::types::{Pid, Uid};
 
 /// The longest list of processes that is read: more than there can be pids.
 const LIST_LIMIT: usize = 64 << 20;
@@ -63,6 +63,19 @@ pub fn is_writable(path: &Path) -> Result<bool> {
 pub fn remove(path: &Path) -> Result<()> {
     nix::unistd::unlinkat(super::fd::cwd(), path, nix::unistd::UnlinkatFlags::RemoveDir)
         .named(|| format!("rmdir({path:?})"))
+}
+
+/// The user who owns a file or directory.
+pub fn owner(path: &Path) -> Result<Uid> {
+    let stat = nix::sys::stat::lstat(path).named(|| format!("lstat({path:?})"))?;
+    Ok(Uid(stat.st_uid))
+}
+
+/// chown(2) of a file or directory to a user; its group stays.
+pub fn give(path: &Path, owner: Uid) -> Result<()> {
+    let flags = nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW;
+    nix::unistd::fchownat(super::fd::cwd(), path, Some(owner.0.into()), None, flags)
+        .named(|| format!("fchownat({path:?}, {})", owner.0))
 }
 
 /// open(2) of a file or directory, close-on-exec.

@@ -147,9 +147,16 @@ impl DirectoryPlan {
 pub enum Step {
     /// Write a value.
     Write(Write),
-    /// Write two values of which each bounds the other: in this order, and the other way round
-    /// where the kernel refuses the first (EINVAL, EBUSY).
-    Pair(Write, Write),
+    /// Write values that bound each other: in this order, and those that the kernel refuses (EINVAL,
+    /// EBUSY) again after the others.
+    Together(Vec<Write>),
+    /// Version 2: limit swap to what `both`, memory and swap, leaves beside the memory limit that there is.
+    SwapWithin {
+        /// The number of bytes.
+        both: i64,
+        /// Where config.json has it.
+        setting: String,
+    },
     /// Version 2: set the second number of `cpu.max` and leave the first, the quota, as it is.
     CpuPeriod {
         /// The number.
@@ -166,6 +173,17 @@ pub enum Step {
         /// Where config.json has the limit.
         setting: String,
     },
+}
+
+impl Step {
+    /// The values that are known already.
+    pub fn writes(&self) -> &[Write] {
+        match self {
+            Self::Write(one) => std::slice::from_ref(one),
+            Self::Together(writes) => writes,
+            Self::CpuPeriod { .. } | Self::SwapWithin { .. } | Self::CheckUsage { .. } => &[],
+        }
+    }
 }
 
 /// One value for one file.
@@ -202,7 +220,7 @@ pub fn build(request: Request<'_>, host: &HostCgroups) -> Result<CgroupPlan, Err
         Driver::Systemd => systemd::directories(cgroups_path, &request, host)?,
         _ => directories(cgroups_path, request.id, host)?,
     };
-    resources::fill(&mut plan.directories, resources.unwrap_or(&LinuxResources::default()), host)?;
+    resources::fill(&mut plan.directories, resources.unwrap_or(&LinuxResources::default()), host, false)?;
     let rules = resources.and_then(|resources| resources.devices().as_deref()).unwrap_or_default();
     plan.devices = devices::plan(rules, host)?;
     if driver == Driver::Systemd {
@@ -236,7 +254,7 @@ pub fn update(
         }
     };
     let mut directories = record.directories.iter().map(directory).collect::<Vec<_>>();
-    resources::fill(&mut directories, resources, host)?;
+    resources::fill(&mut directories, resources, host, true)?;
     let devices = match resources.devices() {
         Some(rules) => devices::plan(rules, host)?,
         None => DevicePlan::Unchanged,

@@ -8,13 +8,14 @@ use super::{DirectoryPlan, Error, HostCgroups, Step, Write, error, v1, v2};
 /// Where config.json has the resources.
 pub(super) const AT: &str = "linux.resources";
 
-/// Fills in the steps of each directory.
+/// Fills in the steps of each directory. `limited`: other limits may be there already.
 pub(super) fn fill(
     directories: &mut [DirectoryPlan],
     resources: &LinuxResources,
     host: &HostCgroups,
+    limited: bool,
 ) -> Result<(), Error> {
-    let mut steps = Steps { host, directories };
+    let mut steps = Steps { host, directories, limited };
     if let Some(memory) = resources.memory() {
         match steps.version("memory") {
             1 => v1::memory(memory, &mut steps)?,
@@ -136,6 +137,7 @@ pub(super) fn write(file: &str, value: &str, name: &str) -> Write {
 pub(super) struct Steps<'a> {
     host: &'a HostCgroups,
     directories: &'a mut [DirectoryPlan],
+    pub(super) limited: bool,
 }
 
 impl Steps<'_> {
@@ -180,6 +182,23 @@ impl Steps<'_> {
             directory.steps.push(step.clone());
         }
         Ok(())
+    }
+
+    /// Adds values that bound each other, as many of them as there are.
+    pub(super) fn together(
+        &mut self,
+        controller: &str,
+        writes: impl IntoIterator<Item = Option<Write>>,
+    ) -> Result<(), Error> {
+        let mut writes: Vec<_> = writes.into_iter().flatten().collect();
+        let Some(name) = writes.first().and_then(|first| first.setting.strip_prefix(AT)) else {
+            return Ok(());
+        };
+        let name = name.trim_start_matches('.').to_owned();
+        match writes.len() {
+            1 => self.push(controller, Step::Write(writes.remove(0)), &name),
+            _ => self.push(controller, Step::Together(writes), &name),
+        }
     }
 
     /// Adds a write to the version 2 hierarchy, wherever the controller of that name is.

@@ -62,7 +62,7 @@ fn request<'a>(linux: Option<&'a Linux>, id: &'a ContainerId, manager: CgroupMan
     Request { linux, annotations: &NO_ANNOTATIONS, id, manager, user: false }
 }
 
-/// The steps as `file=value`; `a=1|b=2` where b is written if there is no a, `a=1&b=2` for pairs,
+/// The steps as `file=value`; `a=1|b=2` where b is written if there is no a, `a=1&b=2` for what goes together,
 /// `a?=1` where a may be absent, `a<=1` for a check.
 fn steps(resources: Value, host: &HostCgroups) -> Result<Vec<String>, String> {
     let show = |write: &super::Write| {
@@ -75,7 +75,8 @@ fn steps(resources: Value, host: &HostCgroups) -> Result<Vec<String>, String> {
     let steps = plan.directories.iter().flat_map(|directory| &directory.steps);
     let text = steps.map(|step| match step {
         Step::Write(one) => show(one),
-        Step::Pair(first, second) => format!("{}&{}", show(first), show(second)),
+        Step::Together(writes) => writes.iter().map(show).collect::<Vec<_>>().join("&"),
+        Step::SwapWithin { both, .. } => format!("swap<={both}"),
         Step::CpuPeriod { period, .. } => format!("cpu.max=… {period}"),
         Step::CheckUsage { file, limit, .. } => format!("{file}<={limit}"),
     });
@@ -120,16 +121,15 @@ fn version_1_files() {
             json!({"cpu": {"shares": 512, "quota": 20000, "period": 100000, "burst": 10, "idle": 1,
                 "realtimeRuntime": 5, "realtimePeriod": 9, "cpus": "0-1", "mems": "0"}}),
             &[
-                "cpu.shares=512",
-                "cpu.cfs_period_us=100000&cpu.cfs_quota_us=20000",
-                "cpu.cfs_burst_us=10",
-                "cpu.rt_period_us=9&cpu.rt_runtime_us=5",
                 "cpu.idle=1",
+                "cpu.cfs_period_us=100000&cpu.cfs_quota_us=20000&cpu.cfs_burst_us=10",
+                "cpu.rt_period_us=9&cpu.rt_runtime_us=5",
                 "cpuset.cpus=0-1",
                 "cpuset.mems=0",
             ],
         ),
         (json!({"cpu": {"quota": -1}}), &["cpu.cfs_quota_us=-1"]),
+        (json!({"cpu": {"shares": 7, "idle": 0}}), &["cpu.shares=7&cpu.idle=0"]),
         (json!({"cpu": {"shares": 0, "quota": 0, "period": 0, "cpus": "", "mems": ""}}), &[]),
         (json!({"pids": {"limit": 0}}), &["pids.max=0"]),
         (json!({"pids": {"limit": -1}}), &["pids.max=max"]),
@@ -180,15 +180,9 @@ fn version_2_files() {
         (
             json!({"cpu": {"shares": 1024, "quota": 20000, "period": 100000, "burst": 10, "idle": 1,
                 "cpus": "0", "mems": "0"}}),
-            &[
-                "cpu.weight=100",
-                "cpu.max=20000 100000",
-                "cpu.max.burst=10",
-                "cpu.idle=1",
-                "cpuset.cpus=0",
-                "cpuset.mems=0",
-            ],
+            &["cpu.idle=1", "cpu.max=20000 100000&cpu.max.burst=10", "cpuset.cpus=0", "cpuset.mems=0"],
         ),
+        (json!({"cpu": {"shares": 1024, "idle": 0}}), &["cpu.weight=100&cpu.idle=0"]),
         (json!({"cpu": {"quota": -1, "period": 5}}), &["cpu.max=max 5"]),
         (json!({"cpu": {"quota": 700}}), &["cpu.max=700"]),
         (json!({"cpu": {"period": 700}}), &["cpu.max=… 700"]),
@@ -375,6 +369,15 @@ fn an_update_has_what_it_names_and_nothing_else() {
     let resources = serde_json::from_value(json!({"devices": [{"allow": true}]})).unwrap();
     let plan = update(&resources, &record, &hybrid()).unwrap();
     assert_eq!(plan.devices, DevicePlan::Files(vec![("devices.allow", "a".to_owned())]));
+    // In version 2 the limit that is there says how much of both is swap.
+    let record = CgroupRecord {
+        version: CgroupVersion::V2,
+        directories: vec![directory("")],
+        ..CgroupRecord::default()
+    };
+    let resources = serde_json::from_value(json!({"memory": {"swap": 9}})).unwrap();
+    let plan = update(&resources, &record, &v2()).unwrap();
+    assert!(matches!(plan.directories[0].steps[..], [Step::SwapWithin { both: 9, .. }]));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxNetwork, LinuxThrottleDevice};
 
 use super::resources::{Steps, bytes, not_in_v2, setting, write};
-use super::{Error, Step};
+use super::{Error, Step, Write};
 
 pub(super) fn memory(memory: &LinuxMemory, steps: &mut Steps<'_>) -> Result<(), Error> {
     let limit = bytes(memory.limit(), "memory.limit")?;
@@ -25,14 +25,8 @@ pub(super) fn memory(memory: &LinuxMemory, steps: &mut Steps<'_>) -> Result<(), 
     }
     let limit = limit.map(|v| write("memory.limit_in_bytes", &v.to_string(), "memory.limit"));
     let swap = swap.map(|v| write("memory.memsw.limit_in_bytes", &v.to_string(), "memory.swap"));
-    match (limit, swap) {
-        (Some(limit), Some(mut swap)) => {
-            swap.optional = swap.value == "-1";
-            steps.push("memory", Step::Pair(limit, swap), "memory.limit")?;
-        }
-        (Some(one), None) | (None, Some(one)) => steps.push("memory", Step::Write(one), "memory.limit")?,
-        (None, None) => {}
-    }
+    let swap = swap.map(|swap| Write { optional: limit.is_some() && swap.value == "-1", ..swap });
+    steps.together("memory", [limit, swap])?;
     if let Some(value) = bytes(memory.reservation(), "memory.reservation")? {
         steps.write("memory", "memory.soft_limit_in_bytes", &value.to_string(), "memory.reservation")?;
     }
@@ -58,40 +52,22 @@ pub(super) fn memory(memory: &LinuxMemory, steps: &mut Steps<'_>) -> Result<(), 
 }
 
 pub(super) fn cpu(cpu: &LinuxCpu, steps: &mut Steps<'_>) -> Result<(), Error> {
-    if let Some(shares) = cpu.shares().filter(|shares| *shares != 0) {
-        steps.write("cpu", "cpu.shares", &shares.to_string(), "cpu.shares")?;
-    }
+    // What is idle has no shares, and what has shares is not idle any more.
+    let idle = cpu.idle().map(|idle| write("cpu.idle", &idle.to_string(), "cpu.idle"));
+    let shares = cpu.shares().filter(|shares| *shares != 0 && cpu.idle() != Some(1));
+    let shares = shares.map(|shares| write("cpu.shares", &shares.to_string(), "cpu.shares"));
+    steps.together("cpu", [shares, idle])?;
     let period = cpu.period().filter(|period| *period != 0);
     let quota = cpu.quota().filter(|quota| *quota != 0);
     let period = period.map(|v| write("cpu.cfs_period_us", &v.to_string(), "cpu.period"));
     let quota = quota.map(|v| write("cpu.cfs_quota_us", &v.max(-1).to_string(), "cpu.quota"));
-    both(period, quota, "cpu.quota", steps)?;
-    if let Some(burst) = cpu.burst() {
-        steps.write("cpu", "cpu.cfs_burst_us", &burst.to_string(), "cpu.burst")?;
-    }
+    let burst = cpu.burst().map(|v| write("cpu.cfs_burst_us", &v.to_string(), "cpu.burst"));
+    steps.together("cpu", [period, quota, burst])?;
     let period = cpu.realtime_period().filter(|period| *period != 0);
     let runtime = cpu.realtime_runtime().filter(|runtime| *runtime != 0);
     let period = period.map(|v| write("cpu.rt_period_us", &v.to_string(), "cpu.realtimePeriod"));
     let runtime = runtime.map(|v| write("cpu.rt_runtime_us", &v.to_string(), "cpu.realtimeRuntime"));
-    both(period, runtime, "cpu.realtimeRuntime", steps)?;
-    if let Some(idle) = cpu.idle() {
-        steps.write("cpu", "cpu.idle", &idle.to_string(), "cpu.idle")?;
-    }
-    Ok(())
-}
-
-/// A period and the time within it: each is checked against the other.
-fn both(
-    period: Option<super::Write>,
-    time: Option<super::Write>,
-    name: &str,
-    steps: &mut Steps<'_>,
-) -> Result<(), Error> {
-    match (period, time) {
-        (Some(period), Some(time)) => steps.push("cpu", Step::Pair(period, time), name),
-        (Some(one), None) | (None, Some(one)) => steps.push("cpu", Step::Write(one), name),
-        (None, None) => Ok(()),
-    }
+    steps.together("cpu", [period, runtime])
 }
 
 pub(super) fn block_io(block_io: &LinuxBlockIo, steps: &mut Steps<'_>) -> Result<(), Error> {

@@ -26,7 +26,10 @@ pub(super) fn memory(memory: &LinuxMemory, steps: &mut Steps<'_>) -> Result<(), 
         let setting = format!("{AT}.memory.limit");
         steps.push("memory", Step::CheckUsage { file: "memory.current", limit, setting }, "memory.limit")?;
     }
-    if let Some(swap) = swap(limit, both)? {
+    if let Some(both) = both.filter(|both| *both > 0 && limit.is_none() && steps.limited) {
+        let setting = format!("{AT}.memory.swap");
+        steps.push("memory", Step::SwapWithin { both, setting }, "memory.swap")?;
+    } else if let Some(swap) = swap(limit, both)? {
         let mut one = write("memory.swap.max", &or_max(swap), "memory.swap");
         // Without swap accounting the file is absent: no swap to forbid, or nothing to limit.
         one.optional = swap <= 0;
@@ -64,29 +67,26 @@ pub(super) fn cpu(cpu: &LinuxCpu, steps: &mut Steps<'_>) -> Result<(), Error> {
     if cpu.realtime_runtime().is_some_and(|v| v != 0) {
         return Err(not_in_v2("cpu.realtimeRuntime"));
     }
-    if let Some(shares) = cpu.shares().filter(|shares| *shares != 0) {
-        steps.write("cpu", "cpu.weight", &weight_of_shares(shares).to_string(), "cpu.shares")?;
-    }
+    // What is idle has no weight, and what has one is not idle any more.
+    let idle = cpu.idle().map(|idle| write("cpu.idle", &idle.to_string(), "cpu.idle"));
+    let shares = cpu.shares().filter(|shares| *shares != 0 && cpu.idle() != Some(1));
+    let weight =
+        shares.map(|shares| write("cpu.weight", &weight_of_shares(shares).to_string(), "cpu.shares"));
+    steps.together("cpu", [weight, idle])?;
     let quota = cpu.quota().filter(|quota| *quota != 0);
     let period = cpu.period().filter(|period| *period != 0);
-    match (quota.map(or_max), period) {
-        (Some(quota), Some(period)) => {
-            steps.write("cpu", "cpu.max", &format!("{quota} {period}"), "cpu.quota")?;
-        }
-        (Some(quota), None) => steps.write("cpu", "cpu.max", &quota, "cpu.quota")?,
+    let quota = match (quota.map(or_max), period) {
+        (Some(quota), Some(period)) => Some(format!("{quota} {period}")),
+        (quota, None) => quota,
         (None, Some(period)) => {
             let setting = format!("{AT}.cpu.period");
             steps.push("cpu", Step::CpuPeriod { period, setting }, "cpu.period")?;
+            None
         }
-        (None, None) => {}
-    }
-    if let Some(burst) = cpu.burst() {
-        steps.write("cpu", "cpu.max.burst", &burst.to_string(), "cpu.burst")?;
-    }
-    if let Some(idle) = cpu.idle() {
-        steps.write("cpu", "cpu.idle", &idle.to_string(), "cpu.idle")?;
-    }
-    Ok(())
+    };
+    let quota = quota.map(|quota| write("cpu.max", &quota, "cpu.quota"));
+    let burst = cpu.burst().map(|burst| write("cpu.max.burst", &burst.to_string(), "cpu.burst"));
+    steps.together("cpu", [quota, burst])
 }
 
 /// 2, 1024 and 262144 shares, the least, the default and the most of version 1, become 1, 100 and

@@ -11,8 +11,8 @@ use crate::types::dbus::Value;
 /// The properties of all limits but those of CPU time.
 pub(super) fn limits(directories: &[DirectoryPlan]) -> Vec<(String, Value)> {
     let mut all = Vec::new();
-    for step in directories.iter().flat_map(|directory| &directory.steps) {
-        let Step::Write(write) = step else { continue };
+    let steps = directories.iter().flat_map(|directory| &directory.steps);
+    for write in steps.flat_map(Step::writes) {
         let others = write.otherwise.iter().map(|(file, value)| (file.as_str(), value.as_str()));
         let mut files = others.chain([(write.file.as_str(), write.value.as_str())]);
         all.extend(files.find_map(|(file, value)| limit(file, value)));
@@ -69,13 +69,13 @@ impl CpuMax {
         let steps = directories.iter().flat_map(|directory| &directory.steps);
         // The last one is in force.
         let mut found = steps.filter_map(|step| match step {
-            Step::Write(write) if write.file == "cpu.max" => {
+            Step::CpuPeriod { period, .. } => Some(Self { quota: None, period: Some(*period) }),
+            step => {
+                let write = step.writes().iter().find(|write| write.file == "cpu.max")?;
                 let mut words = write.value.split_whitespace();
                 let quota = words.next().map(str::to_owned);
                 Some(Self { quota, period: words.next().and_then(|word| word.parse().ok()) })
             }
-            Step::CpuPeriod { period, .. } => Some(Self { quota: None, period: Some(*period) }),
-            _ => None,
         });
         found.next_back()
     }
