@@ -66,7 +66,9 @@ fn writable(path: &Path) -> sys::Result<()> {
 /// Where config.json has what the step is for.
 fn setting(step: &Step) -> &str {
     match step {
-        Step::Write(write) | Step::Pair(write, _) => &write.setting,
-        Step::CpuPeriod { setting, .. } | Step::CheckUsage { setting, .. } => setting,
+        Step::CpuPeriod { setting, .. }
+        | Step::CheckUsage { setting, .. }
+        | Step::SwapWithin { setting, .. } => setting,
+        step => step.writes().first().map_or("linux.resources", |write| &write.setting),
     }
 }
