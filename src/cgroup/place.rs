@@ -24,9 +24,9 @@ impl Placement {
         self.into.as_ref().map(AsFd::as_fd)
     }
 
-    /// For version 1: the child calls [`Tasks::enter`] before it does anything else. Given once.
-    pub fn take_tasks(&mut self) -> Tasks {
-        std::mem::take(&mut self.tasks)
+    /// For version 1: the child calls [`Tasks::enter`] before it does anything else.
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
     }
 
     /// Moves a process that has one thread, when it was not made in them.
@@ -54,6 +54,12 @@ impl Placement {
             }
         }
         Ok(placement)
+    }
+}
+
+impl Drop for Placement {
+    fn drop(&mut self) {
+        self.into.take().into_iter().for_each(|cgroup| self.tasks.drop_with(cgroup));
     }
 }
 

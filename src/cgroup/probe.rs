@@ -27,10 +27,9 @@ pub fn probe(look: Look) -> Result<HostCgroups, Error> {
     let own = read_proc("/proc/self/cgroup", has_unified)?;
     let own: Vec<_> = own.lines().filter_map(parse_own).collect();
     let usual = Path::new(USUAL);
-    if sys::mounted(usual).map_err(Error::Probe)? == Some(Mounted::V2) {
-        let path = own.iter().find(|(name, _)| name.is_empty()).map_or("", |(_, path)| *path);
-        let unified = unified_if_there(usual, path.into())?;
-        return Ok(HostCgroups { version: CgroupVersion::V2, v1: Vec::new(), unified });
+    let path = own.iter().find(|(name, _)| name.is_empty()).map_or("", |(_, path)| *path);
+    if let Some(unified) = unified_if_there(usual, path.into())? {
+        return Ok(HostCgroups { version: CgroupVersion::V2, v1: Vec::new(), unified: Some(unified) });
     }
     let mut host = HostCgroups::default();
     let mut elsewhere = None;

@@ -45,7 +45,7 @@ pub struct Join<'a> {
     /// The container has a session keyring.
     pub keyring: bool,
     /// The version 1 cgroups to enter.
-    pub cgroups: Tasks,
+    pub cgroups: &'a Tasks,
     /// The out-of-memory score, where keg cannot set it.
     pub oom_score: Option<i32>,
     /// How many descriptors after the standard three belong to the process.
@@ -76,7 +76,7 @@ fn enter(join: &mut Join<'_>) -> Result<(), Error> {
     process::set_undumpable().at(Step::Process)?;
     process::set_parent_death_signal(Some(Signal::KILL)).at(Step::Process)?;
     // As the host's user, in the host's cgroup namespace: the container's need not allow it.
-    std::mem::take(&mut join.cgroups).enter().at(Step::Cgroup)?;
+    join.cgroups.enter().at(Step::Cgroup)?;
     // A cpuset has just made it as wide as it allows.
     if let Some(cpus) = &join.process.affinity.last {
         sys::schedule::set_affinity(&cpus.0).at(Step::Schedule)?;

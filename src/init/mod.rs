@@ -45,8 +45,8 @@ pub struct Init<'a> {
     pub link: InitEnd,
     /// Where `start` will knock; absent for `run`.
     pub listener: Option<OwnedFd>,
-    /// The version 1 cgroups to enter.
-    pub cgroups: Tasks,
+    /// The version 1 cgroups to enter, unless a stage did.
+    pub cgroups: Option<&'a Tasks>,
     /// Namespaces to join, in order. Empty if a stage did it.
     pub joins: Vec<(NamespaceKind, OwnedFd)>,
     /// Bind sources that keg opened.
@@ -88,7 +88,7 @@ fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
     process::new_session().at(Step::Process)?;
     signals::reset().at(Step::Process)?;
     // Before the cgroup namespace: its root is where this process is then.
-    std::mem::take(&mut init.cgroups).enter().at(Step::Cgroup)?;
+    init.cgroups.take().map_or(Ok(()), Tasks::enter).at(Step::Cgroup)?;
     if plan.new_keyring {
         new_keyring(init.id).at(Step::Keyring)?;
     }

@@ -7,6 +7,7 @@ use super::error::{At, Error, Step};
 use super::{Init, join_each, own_oom_score};
 use crate::link::FromInit;
 use crate::plan::{Namespaces, Plan};
+use crate::sys::cgroup::Tasks;
 use crate::sys::proc::Proc;
 use crate::sys::process::{self, Spawn};
 use crate::sys::{credentials, namespace};
@@ -55,7 +56,7 @@ fn join_all(init: &mut Init<'_>) -> Result<NamespaceSet, Error> {
         process::set_undumpable().at(Step::Process)?;
     }
     process::set_parent_death_signal(Some(Signal::KILL)).at(Step::Process)?;
-    std::mem::take(&mut init.cgroups).enter().at(Step::Cgroup)?;
+    init.cgroups.take().map_or(Ok(()), Tasks::enter).at(Step::Cgroup)?;
     let joins = std::mem::take(&mut init.joins);
     join_each(&joins).at(Step::Namespaces)?;
     if joins.iter().any(|(kind, _)| *kind == NamespaceKind::User) {

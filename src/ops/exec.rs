@@ -193,7 +193,7 @@ fn spawn(
         namespaces,
         rootfs: target.record.covered_mount.map(|_| target.record.rootfs.as_path()),
         keyring: target.record.keyring,
-        cgroups: placement.take_tasks(),
+        cgroups: placement.tasks(),
         oom_score: wanted.oom_score_adj.filter(|_| !is_root()),
         preserve_fds: options.preserve_fds,
     };

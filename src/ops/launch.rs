@@ -173,7 +173,7 @@ fn launch_after(look: Look, place: &Place, options: &CreateOptions, then: Then) 
     let listener =
         if then == Then::Wait { Some(socket::listen(reservation.dir(), START_SOCKET)?) } else { None };
     let rootfs = record.covered_mount.map(|covered| AttachedRootfs(Some((plan.rootfs.clone(), covered))));
-    let (init, link) = spawn(&plan, options, &bundle, cgroups.take_placement(), listener, euid)?;
+    let (init, link) = spawn(&plan, options, &bundle, &cgroups.take_placement(), listener, euid)?;
     let mut launched = Launched {
         init,
         proc,
@@ -260,7 +260,7 @@ fn spawn(
     plan: &Plan,
     options: &CreateOptions,
     bundle: &Path,
-    mut placement: cgroup::Placement,
+    placement: &cgroup::Placement,
     listener: Option<OwnedFd>,
     euid: u32,
 ) -> Result<(ChildGuard, KegEnd)> {
@@ -282,7 +282,7 @@ fn spawn(
         plan,
         link: init_link,
         listener,
-        cgroups: placement.take_tasks(),
+        cgroups: Some(placement.tasks()),
         joins,
         sources,
         privileged: euid == 0,

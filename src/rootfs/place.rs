@@ -93,17 +93,15 @@ impl Places {
     /// The directory `path`, made if missing; `None` for the root itself.
     fn directory(&mut self, root: &RootFd, path: &Path, plain: bool) -> Result<Option<&OwnedFd>> {
         if path == Path::new("/") {
-            self.last = None;
+            self.last.take().into_iter().for_each(|(_, other)| self.old.put(other));
             return Ok(None);
         }
-        let dir = match self.last.take() {
-            Some((known, dir)) if !plain && known == path => dir,
-            Some((_, other)) if !plain => {
-                self.old.put(other);
-                root.find_or_make(path, Leaf::Directory)?
-            }
-            _ if plain => root.plain_directory(path)?,
-            _ => root.find_or_make(path, Leaf::Directory)?,
+        let known = self.last.take_if(|(known, _)| !plain && known == path);
+        self.last.take().into_iter().for_each(|(_, other)| self.old.put(other));
+        let dir = match known {
+            Some((_, dir)) => dir,
+            None if plain => root.plain_directory(path)?,
+            None => root.find_or_make(path, Leaf::Directory)?,
         };
         Ok(Some(&self.last.insert((path.to_owned(), dir)).1))
     }

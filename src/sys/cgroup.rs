@@ -226,6 +226,13 @@ impl Tasks {
     }
 }
 
+impl Tasks {
+    /// Closes one more file when these are closed.
+    pub fn drop_with(&mut self, file: OwnedFd) {
+        self.0.push(file);
+    }
+}
+
 impl Drop for Tasks {
     /// Closes neighbours in one call.
     fn drop(&mut self) {

@@ -18,9 +18,10 @@ pub enum CapKind {
     Ambient,
 }
 
-/// geteuid(2)
+/// The effective user id that this program was started with. keg itself never changes it; a child that did must not ask here.
 pub fn effective_uid() -> Uid {
-    Uid(NixUid::effective().as_raw())
+    // SAFETY: looks into the vector that the kernel gave this program (getauxval(3)).
+    Uid(unsafe { libc::getauxval(libc::AT_EUID) } as u32)
 }
 
 /// getegid(2)

@@ -32,7 +32,10 @@ pub fn bring_up(name: &str) -> Result<()> {
     }
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
     // SAFETY: SIOCSIFFLAGS reads one ifreq with a terminated name, which lives until the call returns.
-    unsafe { request::set_flags(socket.as_raw_fd(), &raw const request) }.map(drop).named(call)
+    unsafe { request::set_flags(socket.as_raw_fd(), &raw const request) }.named(call)?;
+    // Init closes all descriptors at once, very soon.
+    std::mem::forget(socket);
+    Ok(())
 }
 
 /// if_nametoindex(3): whether the current network namespace has an interface of that name.

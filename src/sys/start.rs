@@ -114,7 +114,11 @@ unsafe fn overlay() -> Option<usize> {
         name[name_length].write(0);
         copy(SECOND_LAYER.as_ptr(), SECOND_LAYER.len(), &mut path, slash);
 
-        let context = call(libc::SYS_fsopen, [c"overlay".as_ptr() as usize, 1, 0, 0, 0])?;
+        let context: usize = call(libc::SYS_fsopen, [c"overlay".as_ptr() as usize, 1, 0, 0, 0])?;
+        if context < 3 {
+            // Descriptors 0 to 2 are to be open, and are not: see [`super::entry`].
+            return None;
+        }
         let key = c"lowerdir".as_ptr() as usize;
         call(libc::SYS_fsconfig, [context, SET_STRING, key, path.as_ptr() as usize, 0])?;
         call(libc::SYS_fsconfig, [context, CREATE, 0, 0, 0])?;
