@@ -32,7 +32,7 @@ PACKAGES += cpio e2fsprogs qemu-system-x86 xz-utils
 PACKAGES += catatonit conmon containerd docker.io iptables podman
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build probe image demo lint unit integration peers vm-image vm test runtime-tools clean
+.PHONY: help setup build probe image demo lint unit integration peers vm-image vm test conformance runtime-tools clean
 
 help: ## list the targets (the default)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1 \2/p' Makefile | while read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -83,6 +83,9 @@ vm: build probe image vm-image ## tests on cgroups of version 2 with systemd, in
 test: setup lint unit integration vm ## everything: what is missing is installed, then all checks and tests
 	@if [ -n "$(RUNTIME_TOOLS)" ]; then $(MAKE) --no-print-directory runtime-tools; \
 	else echo "runtime-tools: skipped, RUNTIME_TOOLS does not name a built tree"; fi
+
+conformance: ## make docs/conformance.md of the tables it is made of
+	KEG_UPDATE_CONFORMANCE=1 cargo test --locked --test conformance
 
 runtime-tools: build ## run every program of a built runtime-tools tree: RUNTIME_TOOLS=DIR
 	@$(AS_ROOT) integration/runtime-tools/run.sh "$(RUNTIME_TOOLS)"

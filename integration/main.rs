@@ -31,6 +31,7 @@ mod performance;
 mod process;
 mod reliability;
 mod rootless;
+mod schedule;
 mod seccomp_agent;
 mod security;
 mod stress;

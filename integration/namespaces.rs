@@ -48,12 +48,18 @@ fn time_offsets_are_seen_inside() {
     with_runtime(|rt| {
         let bundle = rt.bundle();
         bundle.namespace(&json!({"type": "time"}));
-        bundle.edit(|c| c["linux"]["timeOffsets"] = json!({"boottime": {"secs": 1000, "nanosecs": 5}}));
+        bundle.edit(|c| {
+            c["linux"]["timeOffsets"] =
+                json!({"boottime": {"secs": 1000, "nanosecs": 5}, "monotonic": {"secs": 7}})
+        });
         let inside = bundle.probe(rt);
         let offsets = inside["timens_offsets"].as_array().unwrap();
         let boottime = offsets.iter().find(|l| l.as_str().unwrap().starts_with("boottime")).unwrap();
         let words: Vec<_> = boottime.as_str().unwrap().split_whitespace().collect();
         assert_eq!(words, ["boottime", "1000", "5"]);
+        let monotonic = offsets.iter().find(|l| l.as_str().unwrap().starts_with("monotonic")).unwrap();
+        let words: Vec<_> = monotonic.as_str().unwrap().split_whitespace().collect();
+        assert_eq!(words, ["monotonic", "7", "0"]);
     });
 }
 

@@ -272,6 +272,7 @@ fn little_things() {
         ("/linux/rootfsPropagation", json!("rshared")),
         ("/linux/personality", json!({"domain": "LINUX32"})),
         ("/windows", json!({"layerFolders": 7})),
+        ("/process/commandLine", json!(["not", "for", "Linux"])),
         ("/uidMappings", json!("none of the specification")),
         ("/unknown", json!({"a": [1.5]})),
         ("/mounts", json!(null)),
@@ -309,7 +310,7 @@ fn every_finding_is_told() {
 
 #[test]
 fn other_documents() {
-    let process = json!({"cwd": "/", "args": ["ls"], "capabilities": {"bounding": ["CAP_NEW"]}});
+    let process = json!({"cwd": "/", "args": ["ls"], "user": {"username": "for Windows"}, "capabilities": {"bounding": ["CAP_NEW"]}});
     let (process, warnings) = keg::spec::load_process(process.to_string().as_bytes()).unwrap();
     assert_eq!(process.args().as_ref().unwrap(), &["ls"]);
     assert_eq!(warnings[0].path, "capabilities.bounding[0]");

@@ -1,0 +1,190 @@
+//! docs/conformance.md is made of two tables, of properties and their tests and of validation programs that do not pass, by
+//! `make conformance`. Here it is held in step with them, and they with the tests and the specification.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+const PROPERTIES: &str = "tests/conformance/properties";
+const EXCEPTIONS: &str = "integration/runtime-tools/exceptions";
+const DOCUMENT: &str = "docs/conformance.md";
+
+/// How many programs runtime-tools has.
+const PROGRAMS: usize = 58;
+
+/// What a program may fail for. None of them is keg.
+const REASONS: [&str; 5] = [
+    "the kernel lacks it",
+    "the host lacks it",
+    "the program is wrong",
+    "older than the specification",
+    "callers need the opposite",
+];
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap_or_default()
+}
+
+fn lines(name: &str) -> Vec<String> {
+    let text = read(name);
+    text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).map(str::to_owned).collect()
+}
+
+/// Property, file, test.
+fn properties() -> Vec<(String, String, String)> {
+    let rows = lines(PROPERTIES);
+    let parts = rows.iter().map(|row| {
+        let words: Vec<&str> = row.split(' ').collect();
+        let [property, file, test] = words[..] else { panic!("{row:?} is no row") };
+        (property.to_owned(), file.to_owned(), test.to_owned())
+    });
+    parts.collect()
+}
+
+/// Program, assertion, reason, details.
+fn exceptions() -> Vec<[String; 4]> {
+    let parts = |row: &String| -> [String; 4] {
+        let parts: Vec<String> = row.split(" | ").map(str::to_owned).collect();
+        parts.try_into().unwrap_or_else(|parts| panic!("{parts:?} are not four columns"))
+    };
+    lines(EXCEPTIONS).iter().map(parts).collect()
+}
+
+fn document() -> String {
+    let (properties, exceptions, passing) =
+        (properties(), exceptions(), lines("integration/runtime-tools/must-pass"));
+    let mut text = String::from("# Conformance\n\n");
+    writeln!(
+        text,
+        "What keg does with each property of config.json is shown by a test, and what the validation programs of runtime-tools say of it by \
+         running them. This page is made by\n`make conformance` of `{PROPERTIES}` and `{EXCEPTIONS}`.\n"
+    )
+    .unwrap();
+    writeln!(
+        text,
+        "## Properties\n\nEach property that Linux containers have in version 1.3.0 of the runtime specification, and the test that proves \
+         it. Tests below `integration/` look from inside a\ncontainer, those of `tests/seccomp_kernel.rs` let the kernel decide, the others \
+         look at what would be written.\n\n| property | test | in |\n|---|---|---|"
+    )
+    .unwrap();
+    for (property, file, test) in &properties {
+        writeln!(text, "| {property} | {} | `{file}` |", test.replace('_', " ")).unwrap();
+    }
+    writeln!(
+        text,
+        "\n## Validation programs\n\n{} of the {PROGRAMS} programs of runtime-tools pass on the host where keg is developed: cgroups in the \
+         hybrid layout, Linux 6.18, a root without CAP_SYS_RESOURCE, no security\nmodules. The {} others, and why:\n\n| program | what it \
+         says | reason | more |\n|---|---|---|---|",
+        passing.len(),
+        exceptions.len()
+    )
+    .unwrap();
+    for [program, assertion, reason, details] in &exceptions {
+        writeln!(text, "| {program} | {assertion} | {reason} | {details} |").unwrap();
+    }
+    text
+}
+
+#[test]
+fn the_document_is_what_the_tables_say() {
+    let now = document();
+    if std::env::var_os("KEG_UPDATE_CONFORMANCE").is_some() {
+        std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(DOCUMENT), &now).unwrap();
+    }
+    assert!(read(DOCUMENT) == now, "{DOCUMENT} is not what the tables say: `make conformance` makes it anew");
+}
+
+#[test]
+fn every_test_that_is_named_exists() {
+    let mut missing = Vec::new();
+    for (property, file, test) in properties() {
+        let text = read(&file);
+        if !text.contains(&format!("#[test]\n    fn {test}()"))
+            && !text.contains(&format!("#[test]\nfn {test}()"))
+        {
+            missing.push(format!("{property}: {file}: {test}"));
+        }
+    }
+    assert!(missing.is_empty(), "\n{}", missing.join("\n"));
+}
+
+#[test]
+fn every_validation_program_passes_or_has_its_reason() {
+    let passing: BTreeSet<String> = lines("integration/runtime-tools/must-pass").into_iter().collect();
+    let exceptions = exceptions();
+    for [program, _, reason, _] in &exceptions {
+        assert!(!passing.contains(program), "{program} is in both lists");
+        assert!(REASONS.contains(&reason.as_str()), "{program}: {reason:?} is no reason");
+    }
+    let failing: BTreeSet<&String> = exceptions.iter().map(|[program, ..]| program).collect();
+    assert_eq!((failing.len(), passing.len() + failing.len()), (exceptions.len(), PROGRAMS));
+}
+
+/// The schemas of the runtime specification, where they are.
+fn schemas() -> PathBuf {
+    match std::env::var_os("RUNTIME_SPEC_SCHEMAS") {
+        Some(dir) => PathBuf::from(dir),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/runtime-spec"),
+    }
+}
+
+/// The properties that a schema describes, those of other systems left out.
+fn leaves(schema: &Value, file: &str, path: &str, found: &mut BTreeSet<String>) {
+    let mut inner = false;
+    if let Some(reference) = schema["$ref"].as_str() {
+        let (other, pointer) = reference.split_once('#').unwrap();
+        let file = if other.is_empty() { file } else { other };
+        let Ok(text) = std::fs::read(schemas().join(file)) else { return };
+        let document: Value = serde_json::from_slice(&text).unwrap();
+        leaves(document.pointer(pointer).unwrap(), file, path, found);
+        if schema.get("properties").is_none() {
+            return;
+        }
+        inner = true;
+    }
+    let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    for list in ["allOf", "anyOf", "oneOf"] {
+        for part in schema[list].as_array().into_iter().flatten() {
+            leaves(part, file, path, found);
+            inner = true;
+        }
+    }
+    for (name, part) in schema["properties"].as_object().into_iter().flatten() {
+        leaves(part, file, &below(name), found);
+        inner = true;
+    }
+    for part in schema["patternProperties"].as_object().into_iter().flat_map(|all| all.values()) {
+        leaves(part, file, &below("*"), found);
+        inner = true;
+    }
+    if schema["items"].is_object() {
+        leaves(&schema["items"], file, &format!("{path}[]"), found);
+        inner = true;
+    }
+    if schema["additionalProperties"].is_object() {
+        leaves(&schema["additionalProperties"], file, &below("*"), found);
+        inner = true;
+    }
+    if !inner {
+        found.insert(path.to_owned());
+    }
+}
+
+#[test]
+fn every_property_of_the_specification_has_its_row() {
+    let file = schemas().join("config-schema.json");
+    let Ok(text) = std::fs::read(&file) else {
+        eprintln!("skipped: {} is not there; RUNTIME_SPEC_SCHEMAS names the directory", file.display());
+        return;
+    };
+    let mut specified = BTreeSet::new();
+    leaves(&serde_json::from_slice(&text).unwrap(), "config-schema.json", "", &mut specified);
+    let others = ["solaris", "windows", "vm", "zos", "freebsd"];
+    specified.retain(|property| !others.contains(&property.split('.').next().unwrap()));
+    let listed: Vec<String> = properties().into_iter().map(|(property, ..)| property).collect();
+    assert_eq!(listed.iter().cloned().collect::<BTreeSet<_>>(), specified);
+    assert_eq!(listed.len(), specified.len(), "a property has two rows");
+}
