@@ -27,7 +27,7 @@ VM_LIMIT ?= 360
 PACKAGES := attr bash binutils buildah busybox-static crun gcc iproute2 jq libarchive-tools libc6-dev libcap2-bin mmdebstrap runc skopeo \
 	strace uidmap umoci util-linux
 # What the virtual machine is made of.
-PACKAGES += cpio e2fsprogs qemu-system-x86 xz-utils
+PACKAGES += cpio dbus e2fsprogs qemu-system-x86 xz-utils
 # The callers that the tests drive.
 PACKAGES += catatonit conmon containerd docker.io iptables podman
 

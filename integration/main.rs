@@ -35,5 +35,7 @@ mod schedule;
 mod seccomp_agent;
 mod security;
 mod stress;
+mod systemd;
+mod systemd_errors;
 mod update;
 mod user_namespaces;

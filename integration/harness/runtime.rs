@@ -147,7 +147,7 @@ impl Runtime {
     }
 
     /// Removes every container that is left, so that what remains on the host is the runtime's fault.
-    pub(crate) fn delete_all(&self) {
+    pub fn delete_all(&self) {
         let Ok(found) = fs::read_dir(self.root()) else { return };
         for entry in found.flatten().filter(|e| e.path().is_dir()) {
             let id = entry.file_name().to_string_lossy().into_owned();

@@ -118,7 +118,8 @@ pub(super) fn is_gone(record: &CgroupRecord) -> Result<bool, Error> {
 /// Waits for the processes to end, and has systemd forget the unit.
 pub(super) fn remove(record: &CgroupRecord, unit: &SystemdUnit, patience: Duration) -> Result<(), Error> {
     let found = look(record)?;
-    if found == There::Another || unit.inode.is_none() {
+    // What was only foreseen ended with the keg that was about to make it.
+    if found == There::Another || record.foreseen {
         return Ok(());
     }
     let deadline = Instant::now() + patience;
