@@ -34,6 +34,7 @@ mod rootless;
 mod schedule;
 mod seccomp_agent;
 mod security;
+mod service;
 mod stress;
 mod systemd;
 mod systemd_errors;

@@ -209,6 +209,23 @@ pub const DEVIATIONS: &[(Kind, &str, &str)] = &[
     ),
     (Kind::Crun, "update::a_document_comes_from_a_file_or_from_standard_input", OWN_WORDS),
     (Kind::Crun, "update::only_a_container_that_lives_has_limits_to_change", OWN_WORDS),
+    (Kind::Runc, "service::a_manager_hears_that_the_container_is_ready_and_who_it_is", "sends no BARRIER"),
+    (
+        Kind::Runc,
+        "service::in_the_foreground_the_main_process_is_the_runtime",
+        "waits for ever for a word that never comes",
+    ),
+    (Kind::Crun, "service::a_manager_hears_that_the_container_is_ready_and_who_it_is", "sends no MAINPID"),
+    (
+        Kind::Crun,
+        "service::in_the_foreground_the_main_process_is_the_runtime",
+        "tells nothing in the foreground",
+    ),
+    (
+        Kind::Crun,
+        "service::listening_sockets_are_passed_on_before_other_descriptors",
+        "the container's own variable wins",
+    ),
     (Kind::Crun, "stress::of_parallel_creates_of_one_id_exactly_one_wins", OWN_WORDS),
 ];
 

@@ -7,6 +7,7 @@ use clap::builder::{PathBufValueParser, TypedValueParser};
 use super::commands::{Command, Typed};
 use super::flags::parse_bool;
 use super::image::{ImageFlags, MaybeImage};
+use super::log::Log;
 use crate::ops::options::{CreateOptions, DeleteOptions, KillOptions, RunOptions, SpecOptions};
 use crate::types::{CgroupManager, ContainerId, Signal};
 
@@ -16,9 +17,9 @@ pub struct Globals {
     /// The directory that holds the state of containers [default: /run/keg]
     #[arg(long, value_name = "DIR", value_parser = absolute())]
     pub root: Option<PathBuf>,
-    /// A file to append errors to
-    #[arg(long, value_name = "FILE")]
-    pub log: Option<PathBuf>,
+    /// A file to append errors to, or journald:NAME or syslog:NAME
+    #[arg(long, value_name = "FILE", value_parser = PathBufValueParser::new().map(Log::from))]
+    pub log: Option<Log>,
     /// How the lines of that file look: text or json
     #[arg(long, value_name = "FORMAT", value_parser = log_format, default_value = "text")]
     pub log_format: LogFormat,

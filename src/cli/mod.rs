@@ -7,6 +7,7 @@ mod exec;
 mod flags;
 mod image;
 mod inspect;
+mod log;
 mod output;
 mod progress;
 mod report;

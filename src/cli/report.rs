@@ -1,36 +1,20 @@
 //! How a failure is told: the chain of its causes, once, on one line, to stderr and to the log file.
 
 use std::error::Error;
-use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::Exit;
 use super::args::{Globals, LogFormat};
+use super::log::{Level, Log};
 use crate::types::Timestamp;
 
 /// Where failures are told.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
-    log: Option<PathBuf>,
+    log: Option<Log>,
     format: LogFormat,
     debug: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Level {
-    Warning,
-    Error,
-}
-
-impl Level {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Warning => "warning",
-            Self::Error => "error",
-        }
-    }
 }
 
 impl Report {
@@ -64,10 +48,9 @@ impl Report {
     }
 
     fn append(&self, level: Level, message: &str) -> io::Result<()> {
-        let Some(path) = &self.log else { return Ok(()) };
+        let Some(log) = &self.log else { return Ok(()) };
         let now = Timestamp::from(SystemTime::now()).whole_seconds().to_string();
-        let line = line(self.format, level, message, &now);
-        OpenOptions::new().append(true).create(true).open(path)?.write_all(line.as_bytes())
+        log.append(level, message, || line(self.format, level, message, &now))
     }
 
     /// Where even stderr is gone there is nobody left to tell.
@@ -115,7 +98,7 @@ fn single(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Level, LogFormat, Report, line, one_line};
+    use super::{Level, Log, LogFormat, Report, line, one_line};
 
     #[derive(Debug, thiserror::Error)]
     #[error("cannot do\nthis")]
@@ -154,7 +137,7 @@ mod tests {
     fn notes_are_for_those_who_want_to_know() {
         let temp = tempfile::tempdir().unwrap();
         let log = temp.path().join("log");
-        let report = Report { log: Some(log.clone()), format: LogFormat::Text, debug: false };
+        let report = Report { log: Some(Log::File(log.clone())), format: LogFormat::Text, debug: false };
         report.notes(&["unknown x".into()]);
         assert!(!log.exists());
         Report { debug: true, ..report }.notes(&["unknown x".into(), "y".into()]);

@@ -8,7 +8,7 @@ use super::guard::AttachedRootfs;
 use super::options::CreateOptions;
 use super::outlet::{Outlet, PidfdSocket};
 use super::process::{ChildGuard, write_pid_file};
-use super::{Place, Result, bundle, hook_state, listener, mapped_ids, probe};
+use super::{Place, Result, bundle, hook_state, listener, mapped_ids, probe, service};
 use crate::cgroup::{self, Look};
 use crate::hooks::Status;
 use crate::hooks::{self, Place as HookPlace};
@@ -135,7 +135,8 @@ fn launch_after(look: Look, place: &Place, options: &CreateOptions, then: Then) 
     let proc = Proc::host()?;
     let bundle = bundle::absolute(&options.bundle, &proc)?;
     let json = bundle::read_config(&bundle)?;
-    let loaded = spec::load(&json)?;
+    let mut loaded = spec::load(&json)?;
+    let notify = service::offer(&mut loaded.spec, place, &options.id, then == Then::Attend);
     let host = probe::host(&proc, look)?;
     let euid = host.euid;
     if place.gives_way(&host) && look == Look::Quick {
@@ -157,6 +158,7 @@ fn launch_after(look: Look, place: &Place, options: &CreateOptions, then: Then) 
     record.resctrl = resctrl.as_ref().map(|groups| groups.record().clone());
     reservation.write(&record)?;
     reservation.save_config(&json)?;
+    notify.as_deref().map_or(Ok(()), service::make_directory)?;
     let mut cgroups = match cgroup::create(&mut plan.cgroup) {
         Err(_) if look == Look::Quick && plan.cgroup.unit.is_none() => {
             drop((reservation, outlet, pidfd_socket));
@@ -287,7 +289,7 @@ fn spawn(
         sources,
         privileged: euid == 0,
         oom_score: score.filter(|_| euid != 0),
-        preserve_fds: options.preserve_fds,
+        preserve_fds: options.preserve_fds.saturating_add(service::listening()),
     };
     let cgroup = placement.into_cgroup();
     let staged = init::needs_stage(&plan.namespaces);

@@ -24,6 +24,7 @@ pub mod ps;
 pub mod resume;
 pub mod run;
 pub mod seal;
+mod service;
 pub mod spec;
 pub mod start;
 pub mod state;

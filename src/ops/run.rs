@@ -4,6 +4,7 @@ use super::delete;
 use super::launch::{Then, launch};
 use super::options::RunOptions;
 use super::process::sort_descriptors;
+use super::service::{self, Readiness};
 use super::start::{await_program, poststart};
 use super::{Place, Result};
 use crate::link::ToInit;
@@ -13,7 +14,7 @@ use crate::sys::signals::Forwarder;
 
 /// Runs the container. The result is the status to exit with: 0 when detached, else the program's, or 128 + the signal that killed it.
 pub fn run(place: &Place, options: &RunOptions) -> Result<i32> {
-    sort_descriptors(options.create.preserve_fds)?;
+    sort_descriptors(options.create.preserve_fds.saturating_add(service::listening()))?;
     if !options.detach && !options.no_subreaper {
         process::set_subreaper()?;
     }
@@ -24,10 +25,21 @@ pub fn run(place: &Place, options: &RunOptions) -> Result<i32> {
     let mut outlet = std::mem::take(&mut launched.outlet);
     let init = launched.reference()?;
     let pid_file = options.create.pid_file.as_deref();
+    let readiness = Readiness::listen(place, &options.create.id)?;
     outlet.open()?;
     let (child, link, record, container) = launched.keep(Stage::Running { init }, pid_file, ToInit::Start)?;
     let container = container.release()?;
     let started = await_program(&link, record.cgroup.as_ref()).and_then(|()| poststart(&record, init));
+    if let (Ok(()), Some(readiness)) = (&started, readiness) {
+        let (from, main) = match &signals {
+            Some(signals) => (Some((signals, child.pid())), None),
+            None => (None, Some(child.pid())),
+        };
+        if readiness.wait(child.pidfd(), from)? {
+            // The container runs, whoever hears of it.
+            readiness.tell(main).unwrap_or_else(|error| place.note(format!("NOTIFY_SOCKET: {error}")));
+        }
+    }
     if started.is_ok() && options.detach {
         return Ok(0);
     }

@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 
 use super::launch::START_SOCKET;
+use super::service::Readiness;
 use super::{Place, Result, hook_state};
 use crate::cgroup;
 use crate::hooks::Status;
@@ -43,6 +44,7 @@ pub fn start(place: &Place, id: &ContainerId) -> Result<()> {
         }
         socket => KegEnd::new(socket?),
     };
+    let readiness = Readiness::listen(place, id)?;
     // First the record: told to start, init becomes the program or ends. Killed in between, keg leaves no running program behind that
     // reads as one that waits, and may be deleted as such.
     record.stage = Stage::Running { init: created.start().init };
@@ -56,7 +58,17 @@ pub fn start(place: &Place, id: &ContainerId) -> Result<()> {
         stop(created.init, &proc)?;
         return Err(error);
     }
-    poststart(&record, created.init)
+    poststart(&record, created.init)?;
+    let Some(readiness) = readiness else { return Ok(()) };
+    // That may take long, and others may want the container meanwhile.
+    drop(container);
+    let pidfd = proc.pidfd(created.init)?;
+    if pidfd.is_some_and(|pidfd| readiness.wait(pidfd, None).unwrap_or(false)) {
+        // The container runs, whoever hears of it.
+        let told = readiness.tell(Some(created.init.pid));
+        told.unwrap_or_else(|error| place.note(format!("NOTIFY_SOCKET: {error}")));
+    }
+    Ok(())
 }
 
 /// Until init's socket closes by itself, which execve(2) does. `cgroup` knows whether the kernel ended a first process.

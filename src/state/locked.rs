@@ -123,7 +123,10 @@ impl Locked {
             done => return done,
         }
         for file in fd::list(&self.dir)? {
-            fd::unlink(&self.dir, &file)?;
+            match fd::unlink(&self.dir, &file) {
+                Err(error) if error.errno == Errno::EISDIR => remove_directory(&self.dir, &file)?,
+                done => done?,
+            }
         }
         fd::rmdir(&self.root, name)
     }
@@ -134,6 +137,14 @@ impl Locked {
             .and_then(|file| fd::write_all(file, bytes))
             .map_err(failed("write", &self.id))
     }
+}
+
+/// A directory of files.
+fn remove_directory(parent: &OwnedFd, name: &Path) -> sys::Result<()> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+    let dir = fd::open(parent, name, Resolve::Beneath, flags, 0)?;
+    fd::list(&dir)?.iter().try_for_each(|file| fd::unlink(&dir, file))?;
+    fd::rmdir(parent, name)
 }
 
 /// A container that this process has had locked, and will want again.
