@@ -52,9 +52,8 @@ pub fn findings(found: &[Finding]) -> String {
     }
     let mut text = String::new();
     for finding in found {
-        let advice = finding.advice.map(|advice| format!(" ({advice})")).unwrap_or_default();
         let path = if finding.path.is_empty() { "config.json" } else { &finding.path };
-        text.push_str(&format!("{}: {path}: {}{advice}\n", severity(finding), finding.what));
+        text.push_str(&format!("{}: {path}: {} ({})\n", severity(finding), finding.what, finding.advice));
     }
     text
 }

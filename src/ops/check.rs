@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::bundle::{absolute, read_config};
-use super::{Place, Result, probe};
+use super::{Place, Result, launch, probe};
 use crate::cgroup::Look;
-use crate::plan::{self, Finding, MountKind, Options, Plan, Severity};
+use crate::plan::{self, Finding, MountKind, Options, Plan};
 use crate::spec;
 use crate::sys::fd::{self, Resolve};
 use crate::sys::namespace;
@@ -24,7 +24,7 @@ pub fn check(place: &Place, bundle: &Path) -> Result<Vec<Finding>> {
     let json = read_config(&bundle)?;
     let loaded = match spec::load(&json) {
         Ok(loaded) => loaded,
-        Err(spec::Error { path, problem, .. }) => return Ok(vec![error(path, problem)]),
+        Err(spec::Error { path, problem, .. }) => return Ok(vec![Finding::error(path, problem)]),
     };
     let options = Options {
         id: ContainerId::parse(NAME)?,
@@ -42,29 +42,32 @@ pub fn check(place: &Place, bundle: &Path) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-fn error(path: impl Into<String>, what: impl Into<String>) -> Finding {
-    Finding { path: path.into(), severity: Severity::Error, what: what.into(), advice: None }
+/// An error with its causes, as `create` would print it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }
 
 /// An error whose words begin with its place.
 fn error_of(text: &str) -> Finding {
     let (path, what) = text.split_once(": ").unwrap_or(("", text));
-    error(path, what)
+    Finding::error(path, what)
 }
 
 /// Whether what the plan takes from the host is there.
 fn look(plan: &Plan, id: &ContainerId, findings: &mut Vec<Finding>) {
     if let Err(problem) = fd::check_directory(&plan.rootfs) {
-        findings.push(error("root.path", problem.to_string()));
+        let place = plan.rootfs.clone();
+        findings.push(Finding::error("root.path", chain(&launch::Error::Rootfs(place, problem))));
     }
     for join in &plan.namespaces.join {
         if let Err(problem) = namespace::open(&join.path, join.kind) {
-            findings.push(error("linux.namespaces", format!("{} namespace: {problem}", join.kind)));
+            findings.push(error_of(&chain(&launch::Error::Namespace(join.kind, join.path.clone(), problem))));
         }
     }
     for device in &plan.net_devices {
         if !network::exists(&device.name) {
-            findings.push(error(&device.path, "no such device"));
+            findings.push(Finding::error(&device.path, "no such device"));
         }
     }
     if let Some(Err(problem)) = plan.intel_rdt.as_ref().map(|wanted| resctrl::Groups::find(wanted, id)) {
@@ -74,7 +77,7 @@ fn look(plan: &Plan, id: &ContainerId, findings: &mut Vec<Finding>) {
         let MountKind::Bind { source, .. } = &mount.kind else { continue };
         let flags = nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_NOFOLLOW;
         if let Err(problem) = fd::open(fd::cwd(), source, Resolve::Host, flags, 0) {
-            findings.push(error(format!("{}.source", mount.name), problem.to_string()));
+            findings.push(Finding::error(format!("{}.source", mount.name), problem.to_string()));
         }
     }
 }

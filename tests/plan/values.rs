@@ -305,7 +305,8 @@ fn every_finding_is_told() {
     let paths: Vec<&str> = findings.iter().map(|finding| finding.path.as_str()).collect();
     assert_eq!(paths, ["hostname", "process.args", "process.cwd"]);
     assert!(findings.iter().all(|finding| finding.severity == Severity::Error));
-    assert_eq!(findings[0].advice, Some("add {\"type\": \"uts\"} to linux.namespaces"));
+    assert_eq!(findings[0].advice, "add {\"type\": \"uts\"} to linux.namespaces");
+    assert_eq!(findings[1].advice, "name the program, then its arguments");
 }
 
 #[test]
