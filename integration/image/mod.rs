@@ -8,6 +8,7 @@ mod interrupt;
 #[allow(dead_code)]
 #[path = "../../tests/image/layout.rs"]
 mod layout;
+mod repack;
 mod run;
 #[allow(dead_code)]
 #[path = "../../tests/image/tar.rs"]

@@ -13,6 +13,7 @@ use super::exec::ExecArgs;
 use super::flags::{self, Order, Words};
 use super::image::{InspectArgs, MaybeImage, Unpack, UnpackArgs};
 use super::inspect::{CheckArgs, FeaturesArgs};
+use super::repack::RepackArgs;
 use super::update::UpdateArgs;
 use crate::ops::SPEC_VERSION;
 use crate::ops::options::{
@@ -46,6 +47,8 @@ pub enum Command {
     Pause(ContainerId),
     /// `ps`
     Ps(PsCommand),
+    /// `repack`
+    Repack(Box<RepackArgs>),
     /// `resume`
     Resume(ContainerId),
     /// `run`
@@ -62,7 +65,7 @@ pub enum Command {
     Update(UpdateOptions),
 }
 
-const COMMANDS: [Entry; 18] = [
+const COMMANDS: [Entry; 19] = [
     Entry::new::<CheckArgs>("check", "say what is wrong with a bundle, without making a container"),
     Entry::new::<CreateArgs>("create", "make a container, whose program then waits for start"),
     Entry::new::<DeleteArgs>("delete", "remove what is left of a container"),
@@ -74,6 +77,7 @@ const COMMANDS: [Entry; 18] = [
     Entry::new::<ListArgs>("list", "list the containers"),
     Entry::new::<PauseArgs>("pause", "let all processes of a container stand still"),
     Entry::new::<PsArgs>("ps", "list the processes of a container").flags_first(),
+    Entry::new::<RepackArgs>("repack", "make an image of a bundle that was made of one"),
     Entry::new::<ResumeArgs>("resume", "let the processes of a paused container go on"),
     Entry::new::<RunArgs>("run", "make a container, start it, and remove it when it has ended"),
     Entry::new::<SpecArgs>("spec", "write a config.json to start from"),

@@ -10,6 +10,7 @@ mod inspect;
 mod log;
 mod output;
 mod progress;
+mod repack;
 mod report;
 mod update;
 
@@ -120,6 +121,7 @@ fn perform(place: &Place, command: &Command) -> ops::Result<Exit> {
         Command::Pause(id) => ops::pause::pause(place, id)?,
         Command::Ps(PsCommand::Table(options)) => output::write(&ops::ps::table(place, options)?)?,
         Command::Ps(PsCommand::Json(id)) => output::write(&output::pids(&ops::ps::pids(place, id)?)?)?,
+        Command::Repack(args) => output::write(&repack::repack(args)?)?,
         Command::Resume(id) => ops::resume::resume(place, id)?,
         Command::Run(options, image) => return Ok(Exit::Program(image::run(place, options, image)? as u8)),
         Command::Spec(options) => ops::spec::spec(options)?,

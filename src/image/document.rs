@@ -39,6 +39,12 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
+    /// Of a blob that is known.
+    pub fn new(media_type: &str, digest: &Digest, size: u64) -> Self {
+        let (media_type, digest) = (media_type.to_owned(), digest.to_string());
+        Self { media_type, digest, size, ..Self::default() }
+    }
+
     /// The blob's digest, which may be missing or none that keg verifies.
     pub fn digest(&self) -> Result<Digest, InvalidDigest> {
         Digest::parse(&self.digest)

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::platform::Platform;
 use super::reference::ImageRef;
+use super::repack::RepackError;
 use super::{config, layer, layout, select, staging};
 use crate::sys;
 use crate::types::{Digest, InvalidDigest, Signal};
@@ -83,6 +84,9 @@ pub enum Error {
     /// A signal asked to end.
     #[error("interrupted by a signal ({0})")]
     Interrupted(Signal),
+    /// A bundle was not made into an image.
+    #[error(transparent)]
+    Repack(#[from] RepackError),
     /// The kernel has Landlock and does not confine us.
     #[error("confine the unpacking")]
     Confine(#[source] sys::Error),

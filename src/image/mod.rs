@@ -16,6 +16,7 @@ mod inspect;
 mod layer;
 mod layout;
 mod limits;
+mod origin;
 mod pipeline;
 mod platform;
 mod pool;
@@ -23,6 +24,7 @@ pub mod private;
 mod progress;
 mod reference;
 mod remove;
+mod repack;
 mod report;
 mod select;
 mod staging;
@@ -35,9 +37,10 @@ pub use limits::Limits;
 pub use platform::{InvalidPlatform, Platform};
 pub use progress::{LayerProgress, Progress};
 pub use reference::{ImageRef, InvalidReference, Wanted};
+pub use repack::{RepackError, RepackOptions, Repacked, repack};
 pub use report::Report;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -50,6 +53,7 @@ use config::Runner;
 use document::Descriptor;
 use layer::{Owners, Tree};
 use layout::Layout;
+use origin::Origin;
 use pipeline::Totals;
 use select::Image;
 use staging::Staging;
@@ -85,6 +89,12 @@ struct Chosen {
     layers: Vec<Layer>,
 }
 
+impl Chosen {
+    fn progress(&self) -> Progress {
+        Progress::new(self.layers.iter().map(|layer| (layer.digest.clone(), layer.descriptor.size)))
+    }
+}
+
 /// Unpacks an image into a bundle, whose containers get the filter `seccomp`. On an error, and on a signal that asks to end, the bundle
 /// does not exist, and nothing else has been left anywhere. `watch` is called ten times a second.
 pub fn unpack(
@@ -103,8 +113,7 @@ pub fn unpack(
     let chosen = Chosen { layout, image, layers };
 
     let no_bundle = |source| Error::Bundle { path: options.bundle.clone(), source };
-    let sizes = chosen.layers.iter().map(|layer| (layer.digest.clone(), layer.descriptor.size));
-    let progress = Progress::new(sizes);
+    let progress = chosen.progress();
     let interrupts = Interrupts::hold().map_err(Error::Watch)?;
     let staging = Staging::begin(&options.bundle).map_err(no_bundle)?;
     let work = || fill(&staging, &chosen, options, seccomp, &progress);
@@ -186,18 +195,29 @@ fn fill(
     seccomp: Option<LinuxSeccomp>,
     progress: &Progress,
 ) -> Result<(Totals, Vec<String>), Error> {
-    let root = staging.rootfs().map_err(Error::Write)?;
-    let layout = chosen.layout.directory();
-    landlock::confine(staging.directory.as_fd(), layout.as_slice()).map_err(Error::Confine)?;
-    let mut tree = Tree::new(
-        crate::sys::fd::duplicate(&root).map_err(Error::Write)?,
-        options.limits.depth,
-        Owners::of_this_process(),
-    );
-    let totals = pipeline::apply(&mut tree, chosen, &options.limits, progress)?;
+    let (root, totals, notes) = root_of(staging, chosen, &options.limits, progress)?;
     let text =
         config::convert(&chosen.image.config, &root, Runner::this_process(), seccomp, &options.changes)
             .map_err(Error::Convert)?;
     staging.write("config.json", &text).map_err(Error::Write)?;
-    Ok((totals, tree.notes.iter().map(|(note, times)| format!("{note} ({times} times)")).collect()))
+    let origin = Origin::now(&options.image.layout, &chosen.image.descriptor);
+    staging.write(origin::FILE, origin.text().as_bytes()).map_err(Error::Write)?;
+    Ok((totals, notes))
+}
+
+/// The root file system, and what was left out of it. From here on this thread reaches nothing but the private directory and the layout.
+fn root_of(
+    staging: &Staging,
+    chosen: &Chosen,
+    limits: &Limits,
+    progress: &Progress,
+) -> Result<(OwnedFd, Totals, Vec<String>), Error> {
+    let root = staging.rootfs().map_err(Error::Write)?;
+    let layout = chosen.layout.directory();
+    landlock::confine(staging.directory.as_fd(), layout.as_slice()).map_err(Error::Confine)?;
+    let own = crate::sys::fd::duplicate(&root).map_err(Error::Write)?;
+    let mut tree = Tree::new(own, limits.depth, Owners::of_this_process());
+    let totals = pipeline::apply(&mut tree, chosen, limits, progress)?;
+    let notes = tree.notes.iter().map(|(note, times)| format!("{note} ({times} times)"));
+    Ok((root, totals, notes.collect()))
 }

@@ -74,6 +74,8 @@ pub enum Error {
 /// The image that was chosen.
 #[derive(Debug)]
 pub struct Image {
+    /// What points to the manifest.
+    pub descriptor: Descriptor,
     /// The manifest's digest.
     pub digest: Digest,
     /// The name the layout gives it.
@@ -289,6 +291,7 @@ impl Search<'_> {
         }
         let (manifest, config) = self.open(first)?;
         Ok(Image {
+            descriptor: first.descriptor.clone(),
             digest: first.descriptor.digest()?,
             name: first.name.clone(),
             platform: platform.clone().or_else(|| config.platform()).unwrap_or_else(|| goal.clone()),

@@ -53,6 +53,40 @@ pub fn get(fd: impl AsFd, name: &[u8]) -> Result<Option<Vec<u8>>> {
     }
 }
 
+/// listxattr(2) and getxattr(2): all attributes of what an O_PATH fd stands for, in the order of their names. Those that may not be read
+/// are left out.
+pub fn all(fd: impl AsFd) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let path = c_name(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()).as_bytes());
+    let path = path.named(|| format!("listxattr({})", show_fd(&fd)))?;
+    // The kernel's own limits for a list and a value (XATTR_LIST_MAX, XATTR_SIZE_MAX).
+    let mut names = vec![0_u8; 64 * 1024];
+    // SAFETY: the path ends in NUL; the buffer is writable for the length given.
+    let length = unsafe { libc::listxattr(path.as_ptr(), names.as_mut_ptr().cast(), names.len()) };
+    let length = match Errno::result(length) {
+        Err(Errno::ENOTSUP) => return Ok(Vec::new()),
+        length => length.named(|| format!("listxattr({})", show_fd(&fd)))?,
+    };
+    let mut found = Vec::new();
+    let names = names[..usize::try_from(length).unwrap_or(0)].split(|byte| *byte == 0);
+    for name in names.filter(|name| !name.is_empty()) {
+        let call = || format!("getxattr({}, {:?})", show_fd(&fd), String::from_utf8_lossy(name));
+        let attribute = c_name(name).named(call)?;
+        let mut value = vec![0_u8; 64 * 1024];
+        // SAFETY: path and name end in NUL; the buffer is writable for the length given.
+        let length = unsafe {
+            libc::getxattr(path.as_ptr(), attribute.as_ptr(), value.as_mut_ptr().cast(), value.len())
+        };
+        match Errno::result(length) {
+            Ok(length) => value.truncate(usize::try_from(length).unwrap_or(0)),
+            Err(Errno::ENODATA | Errno::EPERM | Errno::EACCES | Errno::ENOTSUP) => continue,
+            Err(errno) => return Err(errno).named(call),
+        }
+        found.push((name.to_vec(), value));
+    }
+    found.sort();
+    Ok(found)
+}
+
 /// fremovexattr(2); `false` where the file has no such attribute or its file system has none.
 pub fn remove(fd: impl AsFd, name: &[u8]) -> Result<bool> {
     let call = || format!("fremovexattr({}, {:?})", show_fd(&fd), String::from_utf8_lossy(name));

@@ -12,6 +12,7 @@ mod hostile;
 mod inspect;
 mod layout;
 mod limits;
+mod repack;
 mod selection;
 mod tar;
 mod tree;

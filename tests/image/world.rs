@@ -75,7 +75,7 @@ impl World {
         match result {
             Ok(_) => {
                 assert_eq!(names(&self.dir.path().join("out")), ["bundle"]);
-                assert_eq!(names(&self.bundle()), ["config.json", "rootfs"]);
+                assert_eq!(names(&self.bundle()), ["config.json", "keg.json", "rootfs"]);
                 Ok(self.bundle().join("rootfs"))
             }
             Err(error) => {

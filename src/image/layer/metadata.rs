@@ -29,11 +29,11 @@ impl Owners {
 }
 
 /// The attribute with which rootless tools record the owner a file should have.
-const ROOTLESS: &[u8] = b"user.rootlesscontainers";
+pub const ROOTLESS: &[u8] = b"user.rootlesscontainers";
 
 /// Whether an attribute of a layer is applied. The others mean something to this host only
 /// (labels, integrity, overlay's own marks) or to whoever is trusted by it.
-fn is_applied(name: &[u8]) -> bool {
+pub fn is_applied(name: &[u8]) -> bool {
     match name {
         b"security.capability" | b"system.posix_acl_access" | b"system.posix_acl_default" => true,
         ROOTLESS => false,
@@ -150,9 +150,33 @@ fn recorded_owner(uid: u32, gid: u32) -> Vec<u8> {
     message
 }
 
+/// Reads what [`recorded_owner`] writes; a field that is missing is zero. `None` for anything else.
+pub fn owner_of_record(message: &[u8]) -> Option<(u32, u32)> {
+    let mut owner = (0, 0);
+    let mut bytes = message.iter();
+    while let Some(tag) = bytes.next() {
+        let mut id: u32 = 0;
+        let mut shift = 0;
+        loop {
+            let byte = bytes.next()?;
+            id |= u32::from(byte & 0x7f).checked_shl(shift)?;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        match tag {
+            0x08 => owner.0 = id,
+            0x10 => owner.1 = id,
+            _ => return None,
+        }
+    }
+    Some(owner)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{is_applied, recorded_owner};
+    use super::{is_applied, owner_of_record, recorded_owner};
 
     #[test]
     fn which_attributes_are_applied() {
@@ -180,5 +204,11 @@ mod tests {
         assert_eq!(recorded_owner(0, 0), b"");
         assert_eq!(recorded_owner(1, 0), b"\x08\x01");
         assert_eq!(recorded_owner(1000, 300), b"\x08\xe8\x07\x10\xac\x02");
+        for owner in [(0, 0), (1, 0), (0, 1), (1000, 300), (u32::MAX - 1, 65_534)] {
+            assert_eq!(owner_of_record(&recorded_owner(owner.0, owner.1)), Some(owner));
+        }
+        for bad in [&b"\x08"[..], b"\x18\x01", b"\x08\x80", b"\x08\x80\x80\x80\x80\x80\x80\x01"] {
+            assert_eq!(owner_of_record(bad), None);
+        }
     }
 }

@@ -19,7 +19,7 @@ mod whiteout;
 pub use compression::is_layer;
 pub use error::Error;
 pub use inflate::Inflate;
-pub use metadata::Owners;
+pub use metadata::{Owners, ROOTLESS, is_applied, owner_of_record};
 pub use stream::{Message, Stream};
 pub use tree::Tree;
 
