@@ -227,6 +227,12 @@ pub const DEVIATIONS: &[(Kind, &str, &str)] = &[
         "the container's own variable wins",
     ),
     (Kind::Crun, "stress::of_parallel_creates_of_one_id_exactly_one_wins", OWN_WORDS),
+    (
+        Kind::Crun,
+        "rootless::a_limit_without_a_delegated_cgroup_is_an_error_that_says_so",
+        "goes on without the limit",
+    ),
+    (Kind::Runc, "rootless::subordinate_ids_are_mapped", "no additional groups without root"),
 ];
 
 /// Tests that a peer fails now and then.
