@@ -96,6 +96,25 @@ fn sizes_have_units_and_flags_may_follow_the_name() {
 }
 
 #[test]
+fn cache_and_bandwidth_need_a_group_of_the_containers_own() {
+    with_runtime(|rt| {
+        if !rt.only_keg("the others' errors have other words") {
+            return;
+        }
+        sleeping(rt);
+        for flag in ["--l3-cache-schema=L3:0=f", "--mem-bw-schema=MB:0=50"] {
+            rt.command(&["update", flag, "c"])
+                .run()
+                .fails_with("linux.intelRdt: the container has no group of its own");
+        }
+        rt.command(&["update", "--mem-bw-schema", "L3:0=f", "c"])
+            .run()
+            .fails_with("no line that begins with MB");
+        rt.delete_force("c");
+    });
+}
+
+#[test]
 fn a_document_comes_from_a_file_or_from_standard_input() {
     with_runtime(|rt| {
         if !has("pids") {

@@ -26,6 +26,9 @@ pub enum Error {
     /// Who made the group wants it otherwise.
     #[error("linux.intelRdt.schemata: the group {0:?} is there already and has not {1:?}")]
     Differs(String, String),
+    /// For `update`.
+    #[error("linux.intelRdt: the container has no group of its own, whose limits could be changed")]
+    NotOwn,
     /// The kernel refused.
     #[error("linux.intelRdt: {doing}: {cause}")]
     Refused {
@@ -126,6 +129,14 @@ pub fn enter(record: &ResctrlRecord, pid: Pid) -> Result<(), Error> {
     groups.map(|group| group.join("tasks")).try_for_each(|tasks| write(&tasks, &[pid.to_string()]))
 }
 
+/// Changes what the container's own group limits.
+pub fn update(record: Option<&ResctrlRecord>, schemata: &[String]) -> Result<(), Error> {
+    match record {
+        Some(record) if record.made => write(&record.group.join("schemata"), schemata),
+        _ => Err(Error::NotOwn),
+    }
+}
+
 /// Removes what keg made. What is gone is as good.
 pub fn remove(record: &ResctrlRecord) -> Result<(), Error> {
     let made = Some(&record.group).filter(|_| record.made);
@@ -181,12 +192,25 @@ fn has(schemata: &str, line: &str) -> bool {
 mod tests {
     use super::{Error, Groups, enter, has, mount_point, remove};
     use crate::plan::IntelRdt;
-    use crate::types::{ContainerId, Pid};
+    use crate::types::{ContainerId, Pid, ResctrlRecord};
     use std::fs;
 
     fn wanted(group: Option<&str>, schemata: &[&str], monitoring: bool) -> IntelRdt {
         let schemata = schemata.iter().map(|line| (*line).to_owned()).collect();
         IntelRdt { group: group.map(str::to_owned), schemata, monitoring }
+    }
+
+    #[test]
+    fn only_a_group_of_keg_s_own_is_changed() {
+        let root = tempfile::tempdir().unwrap();
+        let group = root.path().join("c1");
+        fs::create_dir(&group).unwrap();
+        let mut record = ResctrlRecord { group: group.clone(), made: true, monitoring: None };
+        super::update(Some(&record), &["MB:0=30".to_owned()]).unwrap();
+        assert_eq!(fs::read_to_string(group.join("schemata")).unwrap(), "MB:0=30\n");
+        record.made = false;
+        assert_eq!(super::update(Some(&record), &["MB:0=40".to_owned()]), Err(Error::NotOwn));
+        assert_eq!(super::update(None, &[]), Err(Error::NotOwn));
     }
 
     /// A directory in the place of the mount, where files come into being by being written.

@@ -62,6 +62,12 @@ pub struct UpdateArgs {
     /// The number of processes and threads; -1 for no limit
     #[arg(long, value_name = "NUMBER")]
     pids_limit: Option<i64>,
+    /// The processor cache, as a line of resctrl's: L3:0=f;1=f
+    #[arg(long, value_name = "SCHEMA", value_parser = |text: &str| line(text, "L3"))]
+    l3_cache_schema: Option<String>,
+    /// The memory bandwidth, as a line of resctrl's: MB:0=50
+    #[arg(long, value_name = "SCHEMA", value_parser = |text: &str| line(text, "MB"))]
+    mem_bw_schema: Option<String>,
     /// The container's name
     #[arg(value_parser = ContainerId::parse)]
     id: ContainerId,
@@ -73,7 +79,8 @@ impl Typed for UpdateArgs {
             Some(path) => Limits::File(path.clone()),
             None => Limits::Document(self.document().to_string()),
         };
-        Command::Update(UpdateOptions { id: self.id, limits })
+        let schemata = self.l3_cache_schema.into_iter().chain(self.mem_bw_schema);
+        Command::Update(UpdateOptions { id: self.id, limits, schemata: schemata.collect() })
     }
 }
 
@@ -108,6 +115,14 @@ impl UpdateArgs {
             }
         }
         Value::Object(document)
+    }
+}
+
+/// One line of a resource whose name begins so.
+fn line(text: &str, start: &str) -> Result<String, String> {
+    match text.starts_with(start) && !text.contains('\n') {
+        true => Ok(text.to_owned()),
+        false => Err(format!("no line that begins with {start}")),
     }
 }
 

@@ -120,6 +120,8 @@ pub struct UpdateOptions {
     pub id: ContainerId,
     /// The limits to set.
     pub limits: Limits,
+    /// Lines for the container's resctrl group.
+    pub schemata: Vec<String>,
 }
 
 /// Where `update` finds the limits.

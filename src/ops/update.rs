@@ -9,7 +9,7 @@ use super::{Place, Result, own_cgroup};
 use crate::state::Store;
 use crate::sys::fd::{self, Resolve};
 use crate::sys::proc::Proc;
-use crate::{cgroup, plan, spec, sys};
+use crate::{cgroup, plan, resctrl, spec, sys};
 
 /// The limits could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +37,9 @@ pub fn update(place: &Place, options: &UpdateOptions) -> Result<()> {
     let container = Store::open(&place.root)?.lock(&options.id)?;
     let record = container.record()?;
     container.state(&record, &Proc::host()?)?.to_signal()?;
+    if !options.schemata.is_empty() {
+        resctrl::update(record.resctrl.as_ref(), &options.schemata)?;
+    }
     let cgroup = own_cgroup(&record)?;
     let plan = plan::cgroup::update(&resources, cgroup, &cgroup::probe(cgroup::Look::Thorough)?)
         .map_err(Refused::from)?;
