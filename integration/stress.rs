@@ -1,11 +1,12 @@
 //! Many containers, one after the other and at once, leave the host as it was.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use harness::{Bundle, Finished, Host, Runtime, json, with_runtime};
+use harness::{Bundle, Finished, Host, Runtime, json, wait_until, with_runtime};
 
 const PARALLEL: usize = 64;
 const SEQUENTIAL: usize = 500;
@@ -126,5 +127,32 @@ fn parallel_commands_on_one_container_never_see_a_broken_state() {
             rt.delete_force("c");
             rt.assert_gone("c");
         }
+    });
+}
+
+#[test]
+fn five_hundred_processes_join_one_container_at_once() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        bundle.args(&["/bin/sleep", "1000"]);
+        rt.create(&bundle, "c").ok();
+        rt.start("c").ok();
+        let init = rt.pid("c");
+        let descriptors = || fs::read_dir(format!("/proc/{init}/fd")).unwrap().count();
+        let (before, host) = (descriptors(), Host::look(rt));
+        let join = |n: usize| {
+            let script = format!("exit {}", n % 250);
+            rt.command(&["exec", "c", "/bin/sh", "-c", &script]).limit(Duration::from_secs(120)).spawn()
+        };
+        let all: Vec<_> = (0..500).map(join).collect();
+        let codes: Vec<_> = all.into_iter().map(|one| one.wait().code()).collect();
+        let wrong: Vec<_> = codes.iter().enumerate().filter(|(n, code)| **code != (n % 250) as i32).collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
+        // Zombies are members of a cgroup too.
+        wait_until("only init is left", Duration::from_secs(10), || {
+            rt.command(&["ps", "--format", "json", "c"]).run().ok().json() == json!([init])
+        });
+        assert_eq!(descriptors(), before, "descriptors of init");
+        host.assert_same(rt);
     });
 }
