@@ -221,6 +221,17 @@ fn limits_hold_after_a_reload_of_systemd_and_after_an_update() {
         ];
         check(&updated);
         check(&[("cpu.max", "23456 50000"), ("cpu.weight", "59")]);
+        // One that fails changes nothing, and none at all is what systemd would round up to one.
+        let resources = json!({"memory": {"limit": 70 << 20}, "unified": {"memory.oom.group": "x"}});
+        let update = rt.command(&["update", "-r", "-", "c"]).stdin(resources.to_string());
+        update.limit(LIMIT).run().fails_with("");
+        check(&updated);
+        assert_eq!(property(rt, "c", "MemoryMax"), "62914560");
+        let update = rt.command(&["update", "-r", "-", "c"]).stdin(r#"{"pids": {"limit": 0}}"#);
+        update.limit(LIMIT).run().silent();
+        check(&[("pids.max", "0")]);
+        let update = rt.command(&["update", "-r", "-", "c"]).stdin(r#"{"pids": {"limit": 40}}"#);
+        update.limit(LIMIT).run().silent();
         // What systemd itself writes from now on is what was asked for.
         systemctl(rt, &["set-property", "--runtime", &unit(rt, "c"), "CPUWeight=77"]);
         systemctl(rt, &["daemon-reload"]);

@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 use super::Error;
 use super::apply::{device_directory, perform};
 use super::walk::unless_gone;
+use crate::plan::cgroup::systemd::UnitPlan;
 use crate::plan::cgroup::{CgroupPlan, DevicePlan, Step};
 use crate::sys::cgroup as files;
 
 /// Changes the limits. Device rules change without a moment in which what both the old and the new ones
 /// allow is denied. After a failure the limits that can be read are what they were.
 pub fn update(plan: &CgroupPlan) -> Result<(), Error> {
-    // systemd writes too, and rounds what it writes.
-    let cpu_max = plan.unit.as_ref().map(|unit| super::systemd::update(unit, plan)).transpose()?.flatten();
     let mut before = Vec::new();
     for directory in &plan.directories {
         let path = directory.path();
@@ -31,12 +30,19 @@ pub fn update(plan: &CgroupPlan) -> Result<(), Error> {
             return done;
         }
     }
-    let done = match cpu_max {
-        Some((file, value)) => files::write(&file, &value)
-            .map_err(|source| Error::Set { setting: "linux.resources.cpu".to_owned(), source }),
-        None => Ok(()),
-    };
+    let done = plan.unit.as_ref().map_or(Ok(()), |unit| tell_systemd(unit, plan, &before));
     done.and_then(|()| devices(plan)).inspect_err(|_| restore(before))
+}
+
+/// What is in the files now is what they are to say: systemd writes them too, and rounds.
+fn tell_systemd(unit: &UnitPlan, plan: &CgroupPlan, touched: &[(PathBuf, String)]) -> Result<(), Error> {
+    let exact: Vec<_> = touched.iter().filter_map(|(file, _)| value_of(file)).collect();
+    super::systemd::update(unit, plan)?;
+    for (file, value) in exact {
+        let failed = |source| Error::Use { doing: "set the limits of", source };
+        unless_gone(files::write(&file, &value)).map_err(failed)?;
+    }
+    Ok(())
 }
 
 fn devices(plan: &CgroupPlan) -> Result<(), Error> {

@@ -11,9 +11,9 @@ use manager::Manager;
 use super::create::{Created, empty_record, enable_controllers, refuse_occupied};
 use super::place::Placement;
 use super::walk::{procs_below, unless_gone};
-use super::{Error, apply, remove::remove_one};
+use super::{Error, remove::remove_one};
+use crate::plan::cgroup::CgroupPlan;
 use crate::plan::cgroup::systemd::{CpuMax, SystemdBus, UnitPlan, cpu_max};
-use crate::plan::cgroup::{CgroupPlan, Step};
 use crate::sys::process::{self, Child, Spawn};
 use crate::sys::{self, cgroup as files, descriptors, fd, socket};
 use crate::types::{CgroupDirectory, CgroupRecord, Pid, Signal, SystemdUnit};
@@ -153,29 +153,20 @@ fn wait_until_empty(directory: &CgroupDirectory, deadline: Instant) -> Result<()
     Ok(())
 }
 
-/// Tells systemd of new limits, which it writes. What `cpu.max` is to say in the end is the result: systemd rounds.
-pub(super) fn update(unit: &UnitPlan, plan: &CgroupPlan) -> Result<Option<(PathBuf, String)>, Error> {
-    let Some(directory) = plan.directories.first() else { return Ok(None) };
-    let path = directory.path();
-    for step in directory.steps.iter().filter(|step| matches!(step, Step::CheckUsage { .. })) {
-        apply::perform(&path, step)?;
-    }
+/// Tells systemd of new limits, which are in the files already.
+pub(super) fn update(unit: &UnitPlan, plan: &CgroupPlan) -> Result<(), Error> {
     let mut properties = unit.properties.clone();
-    let mut exact = None;
-    if let Some(CpuMax { quota, period }) = &unit.cpu {
-        let file = path.join("cpu.max");
-        let now = files::read(&file).map_err(|source| Error::Use { doing: "read", source })?;
-        let mut now = now.split_whitespace();
-        let quota = quota.as_deref().or(now.next()).unwrap_or("max");
-        let period = period.or(now.next_back().and_then(|word| word.parse().ok())).unwrap_or(PERIOD);
-        properties.extend(cpu_max(quota, period));
-        exact = Some((file, format!("{quota} {period}")));
+    if let (Some(_), Some(directory)) = (&unit.cpu, plan.directories.first()) {
+        let now = files::read(&directory.path().join("cpu.max"));
+        let now = now.map_err(|source| Error::Use { doing: "read", source })?;
+        let (quota, period) = now.trim().split_once(' ').unwrap_or(("max", ""));
+        properties.extend(cpu_max(quota, period.parse().unwrap_or(PERIOD)));
     }
-    if !properties.is_empty() {
-        let SystemdUnit { name, bus, .. } = foresee(unit)?;
-        Manager::connect(&bus)?.set_properties(&name, properties)?;
+    if properties.is_empty() {
+        return Ok(());
     }
-    Ok(exact)
+    let SystemdUnit { name, bus, .. } = foresee(unit)?;
+    Manager::connect(&bus)?.set_properties(&name, properties)
 }
 
 /// A process that waits in a cgroup, so that it is not empty, and ends with its owner or with keg.
