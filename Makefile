@@ -6,6 +6,10 @@ JOBS ?= $(shell nproc)
 STATIC_FLAGS := RUSTFLAGS='-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs'
 RELEASE_BUILD := --locked --release --target $(HOST_TRIPLE) -j $(JOBS)
 RELEASE := target/$(HOST_TRIPLE)/release
+# Blocks of 20 for each runtime.
+ROUNDS ?= 5
+# Generated tests are the same every time; another seed may find more.
+export PROPTEST_RNG_SEED ?= 1
 SIZE_LIMIT := 4194304
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
@@ -32,7 +36,7 @@ PACKAGES += cpio dbus e2fsprogs qemu-system-x86 xz-utils
 PACKAGES += catatonit conmon containerd docker.io iptables podman
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build probe image demo lint unit integration peers vm-image vm test conformance runtime-tools clean
+.PHONY: help setup build probe image demo lint unit integration peers vm-image vm test conformance runtime-tools bench-quick clean
 
 help: ## list the targets (the default)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1 \2/p' Makefile | while read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -89,6 +93,11 @@ conformance: ## make docs/conformance.md of the tables it is made of
 
 runtime-tools: build ## run every program of a built runtime-tools tree: RUNTIME_TOOLS=DIR
 	@$(AS_ROOT) integration/runtime-tools/run.sh "$(RUNTIME_TOOLS)"
+
+bench-quick: build ## time keg beside Debian's crun and runc: run, lifecycle, exec, state, with cgroups of version 1 and 2
+	cargo build --locked --release -p integration --bin bench
+	@$(AS_ROOT) target/release/bench $(ROUNDS)
+	@$(AS_ROOT) scripts/remove-cgroups.sh /keg-bench
 
 clean: ## remove everything that was built
 	@$(SUDO) rm -rf target/images target/demo target/vm
