@@ -145,6 +145,25 @@ fn a_cgroup_with_processes_is_refused_and_left_alone() {
     });
 }
 
+/// It is there in one hierarchy, and made in the others: what is undone then is not what is in it.
+#[test]
+fn who_is_in_a_cgroup_that_is_refused_lives_on() {
+    with_runtime(|rt| {
+        let unified = hierarchies().into_iter().find(|mount| mount.join("cgroup.controllers").exists());
+        let (Some(unified), true) = (unified, rt.only_keg("others do not look")) else { return };
+        let bundle = rt.bundle();
+        let cgroup = unified.join(bundle.cgroup().trim_start_matches('/'));
+        fs::create_dir_all(&cgroup).unwrap();
+        let mut stranger = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        fs::write(cgroup.join("cgroup.procs"), stranger.id().to_string()).unwrap();
+        rt.create(&bundle, "c").fails_with("container's cgroup is not empty");
+        assert!(stranger.try_wait().unwrap().is_none(), "the stranger was killed");
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+        fs::remove_dir(&cgroup).unwrap();
+    });
+}
+
 /// Freezes a cgroup that the test made; false where there is no freezer.
 fn freeze(cgroup: &str, frozen: bool) {
     for directory in directories(cgroup) {

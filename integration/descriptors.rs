@@ -22,6 +22,36 @@ fn inherited_descriptors_are_closed() {
     });
 }
 
+/// Whatever keg opens first would get the number of one that is closed, and be the program's standard stream.
+#[test]
+fn closed_standard_streams_are_null_devices() {
+    with_runtime(|rt| {
+        if !rt.only_keg("others hand on what they find") {
+            return;
+        }
+        let bundle = rt.bundle();
+        bundle.shell("for n in 0 1 2; do readlink /proc/self/fd/$n; done > /dev/shm/seen; cat /dev/shm/seen > /out/seen");
+        std::fs::create_dir_all(bundle.path().join("out")).unwrap();
+        bundle.mount(&json!({"destination": "/out", "type": "bind", "source": bundle.path().join("out"), "options": ["bind", "rw"]}));
+        for closed in [vec!["0<&-"], vec!["1>&-"], vec!["0<&-", "1>&-", "2>&-"]] {
+            let mut command = rt.command(&["run", "--bundle", &bundle.arg(), "c"]);
+            for redirection in &closed {
+                command = command.redirect(redirection);
+            }
+            command.run();
+            let seen = std::fs::read_to_string(bundle.path().join("out/seen")).unwrap();
+            let seen: Vec<_> = seen.lines().collect();
+            for redirection in &closed {
+                let number: usize = redirection[..1].parse().unwrap();
+                // The shell itself writes its output to a file meanwhile.
+                let expected = if number == 1 { "/dev/shm/seen" } else { "/dev/null" };
+                assert_eq!(seen[number], expected, "{closed:?}: {seen:?}");
+            }
+            std::fs::remove_file(bundle.path().join("out/seen")).unwrap();
+        }
+    });
+}
+
 #[test]
 fn create_and_start_leave_no_descriptor_either() {
     with_runtime(|rt| {

@@ -56,6 +56,23 @@ fn all_six_run_in_their_order() {
     });
 }
 
+/// A foreground command holds signals back; what a hook starts must not.
+#[test]
+fn no_signal_is_held_back_in_hooks() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        for kind in ["createRuntime", "createContainer", "poststart", "poststop"] {
+            let to = bundle.path().join(format!("signals-{kind}"));
+            let hook = script(&bundle, kind, &format!("grep SigBlk /proc/self/status > {}", to.display()));
+            set(&bundle, kind, json!([{"path": hook}]));
+        }
+        rt.run(&bundle, "c").ok();
+        for kind in ["createRuntime", "createContainer", "poststart", "poststop"] {
+            assert_eq!(read(&bundle, &format!("signals-{kind}")), "SigBlk:\t0000000000000000\n", "{kind}");
+        }
+    });
+}
+
 #[test]
 fn several_hooks_of_one_kind_run_as_listed() {
     with_runtime(|rt| {

@@ -94,6 +94,7 @@ fn spawn(hook: &Hook, place: &Place<'_>, input: OwnedFd, output: impl AsFd) -> s
         }
     }
     let (out, err) = (output.as_fd().try_clone_to_owned()?, output.as_fd().try_clone_to_owned()?);
+    process::with_default_signals(&mut command);
     command.stdin(input).stdout(out).stderr(err).current_dir(place.cwd).process_group(0).spawn()
 }
 

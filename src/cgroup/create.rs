@@ -14,12 +14,14 @@ use crate::types::{CgroupDirectory, CgroupManager, CgroupRecord, Uid};
 pub struct Created {
     record: CgroupRecord,
     placement: Placement,
+    /// Processes of ours may be inside.
+    entered: bool,
     kept: bool,
 }
 
 impl Created {
     pub(super) fn new(record: CgroupRecord) -> Self {
-        Self { record, placement: Placement::default(), kept: false }
+        Self { record, placement: Placement::default(), entered: false, kept: false }
     }
 
     pub(super) fn record_mut(&mut self) -> &mut CgroupRecord {
@@ -32,6 +34,7 @@ impl Created {
 
     /// How the container's first process gets in. Once it is in, the descriptors are of no use.
     pub fn take_placement(&mut self) -> Placement {
+        self.entered = true;
         std::mem::take(&mut self.placement)
     }
 
@@ -68,7 +71,7 @@ impl Created {
 impl Drop for Created {
     fn drop(&mut self) {
         if !self.kept {
-            remove::discard(&self.record);
+            remove::discard(&self.record, self.entered);
         }
     }
 }

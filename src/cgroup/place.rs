@@ -59,7 +59,7 @@ impl Placement {
 
 impl Drop for Placement {
     fn drop(&mut self) {
-        self.into.take().into_iter().for_each(|cgroup| self.tasks.drop_with(cgroup));
+        self.into.take().into_iter().for_each(|cgroup| std::mem::take(&mut self.tasks).close_with(cgroup));
     }
 }
 

@@ -38,12 +38,16 @@ pub fn probe(look: Look) -> Result<HostCgroups, Error> {
             "" => "unified",
             name => name,
         });
-        let there = match name {
-            // Who mounts it elsewhere has the others elsewhere too.
-            "" => elsewhere.is_none() || sys::mounted(&mount).map_err(Error::Probe)? == Some(Mounted::V2),
-            _ if path.is_empty() && look == Look::Quick => true,
-            _ => sys::mounted(&mount.join(path)).map_err(Error::Probe)? == Some(Mounted::V1),
-        };
+        let quick = path.is_empty() && look == Look::Quick;
+        if quick && name.is_empty() {
+            host.unified = unified_if_there(&mount, PathBuf::new())?;
+            if host.unified.is_some() {
+                continue;
+            }
+        }
+        let wanted = if name.is_empty() { Mounted::V2 } else { Mounted::V1 };
+        let there = (quick && !name.is_empty())
+            || sys::mounted(&mount.join(path)).map_err(Error::Probe)? == Some(wanted);
         if !there && elsewhere.is_none() {
             elsewhere = Some(read_proc("/proc/self/mountinfo", |_| false)?);
         }

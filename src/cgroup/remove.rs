@@ -43,10 +43,11 @@ pub fn kill_and_remove(record: &CgroupRecord) -> Result<(), Error> {
 /// How long processes of a container that never came to be may take to end.
 const SHORT_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Removes what a failed `create` made, with what was started in it.
-pub(super) fn discard(record: &CgroupRecord) {
+/// Removes what a failed `create` made, with what was started in it if anything was: who is in a cgroup that was there before, and that
+/// was refused for it, is none of ours.
+pub(super) fn discard(record: &CgroupRecord, entered: bool) {
     // The failure that led here is what the user is told.
-    if record.directories.iter().any(|directory| directory.made.is_some()) {
+    if entered && record.directories.iter().any(|directory| directory.made.is_some()) {
         drop(kill_all(record, Signal::KILL));
     }
     if let Some(unit) = &record.unit {

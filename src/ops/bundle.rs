@@ -27,6 +27,7 @@ pub(super) fn absolute(bundle: &Path, proc: &Proc) -> Result<PathBuf> {
     Ok(path.map_err(|error| Error::Bundle(bundle.to_owned(), error))?)
 }
 
+/// Its config.json, 16 MiB at most.
 pub(super) fn read_config(bundle: &Path) -> Result<Vec<u8>> {
     let path = bundle.join("config.json");
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;

@@ -4,25 +4,25 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use super::first_record::first_record;
 use super::guard::AttachedRootfs;
 use super::options::CreateOptions;
 use super::outlet::{Outlet, PidfdSocket};
 use super::process::{ChildGuard, write_pid_file};
 use super::{Place, Result, bundle, hook_state, listener, mapped_ids, probe, service};
 use crate::cgroup::{self, Look};
-use crate::hooks::Status;
-use crate::hooks::{self, Place as HookPlace};
+use crate::hooks::{self, Place as HookPlace, Status};
 use crate::init::{self, Init};
 use crate::link::{self, FromInit, KegEnd, ToInit};
 use crate::plan::{self, Host, Options, Plan};
 use crate::rootfs::{self, Sources};
 use crate::spec::{self, Loaded};
-use crate::state::{Hooks as KeptHooks, Locked, Record, Reservation, Stage, Store, boot_id};
+use crate::state::{Locked, Record, Reservation, Stage, Store};
 use crate::sys::fd;
 use crate::sys::proc::Proc;
 use crate::sys::process::{self, Ended, Spawn};
 use crate::sys::{self, descriptors, namespace, socket};
-use crate::types::{NamespaceKind, ProcessRef, Timestamp};
+use crate::types::{NamespaceKind, ProcessRef};
 use crate::{idmap, network, resctrl};
 
 /// The socket on which a created container's init waits for `start`.
@@ -127,10 +127,17 @@ impl Launched {
 
 /// Reads, plans, reserves, makes.
 pub(super) fn launch(place: &Place, options: &CreateOptions, then: Then) -> Result<Launched> {
-    launch_after(Look::Quick, place, options, then)
+    launch_after(Look::Quick, place, options, then, None)
 }
 
-fn launch_after(look: Look, place: &Place, options: &CreateOptions, then: Then) -> Result<Launched> {
+/// Who listens on a socket accepts once: a second look keeps the `sockets` of the first.
+fn launch_after(
+    look: Look,
+    place: &Place,
+    options: &CreateOptions,
+    then: Then,
+    sockets: Option<(Outlet, PidfdSocket)>,
+) -> Result<Launched> {
     probe::kernel_is_new_enough()?;
     let proc = Proc::host()?;
     let bundle = bundle::absolute(&options.bundle, &proc)?;
@@ -141,19 +148,20 @@ fn launch_after(look: Look, place: &Place, options: &CreateOptions, then: Then) 
     let euid = host.euid;
     if place.gives_way(&host) && look == Look::Quick {
         // Who can make some cgroups only is told which.
-        return launch_after(Look::Thorough, place, options, then);
+        return launch_after(Look::Thorough, place, options, then, sockets);
     }
     let mut plan = decide(place, options, &bundle, &loaded, &host)?;
     check_rootfs(&plan)?;
     let devices = network::Devices::find(&plan)?;
     let groups = plan.intel_rdt.as_ref().map(|wanted| resctrl::Groups::find(wanted, &options.id));
     let mut resctrl = groups.transpose()?;
-    let terminal = plan.process.as_ref().is_some_and(|process| process.terminal);
-    let outlet = Outlet::find(terminal, then != Then::Attend, options.console_socket.as_deref())?;
-    let pidfd_socket = PidfdSocket::connect(options.pidfd_socket.as_deref())?;
+    let (outlet, pidfd_socket) = match sockets {
+        Some(sockets) => sockets,
+        None => connect(&plan, options, then)?,
+    };
 
     let reservation = Store::open(&place.root)?.reserve(&options.id)?;
-    let mut record = record(&plan, options, &bundle, &loaded, &proc, euid)?;
+    let mut record = first_record(&plan, options, &bundle, &loaded, &proc, euid)?;
     record.cgroup = Some(cgroup::foresee(&plan.cgroup)?);
     record.resctrl = resctrl.as_ref().map(|groups| groups.record().clone());
     reservation.write(&record)?;
@@ -161,8 +169,8 @@ fn launch_after(look: Look, place: &Place, options: &CreateOptions, then: Then) 
     notify.as_deref().map_or(Ok(()), service::make_directory)?;
     let mut cgroups = match cgroup::create(&mut plan.cgroup) {
         Err(_) if look == Look::Quick && plan.cgroup.unit.is_none() => {
-            drop((reservation, outlet, pidfd_socket));
-            return launch_after(Look::Thorough, place, options, then);
+            drop(reservation);
+            return launch_after(Look::Thorough, place, options, then, Some((outlet, pidfd_socket)));
         }
         made => made?,
     };
@@ -194,6 +202,12 @@ fn launch_after(look: Look, place: &Place, options: &CreateOptions, then: Then) 
     Ok(launched)
 }
 
+fn connect(plan: &Plan, options: &CreateOptions, then: Then) -> Result<(Outlet, PidfdSocket)> {
+    let terminal = plan.process.as_ref().is_some_and(|process| process.terminal);
+    let outlet = Outlet::find(terminal, then != Then::Attend, options.console_socket.as_deref())?;
+    Ok((outlet, PidfdSocket::connect(options.pidfd_socket.as_deref())?))
+}
+
 fn decide(
     place: &Place,
     options: &CreateOptions,
@@ -223,38 +237,6 @@ fn decide(
 fn check_rootfs(plan: &Plan) -> Result<()> {
     fd::check_directory(&plan.rootfs).map_err(|error| Error::Rootfs(plan.rootfs.clone(), error))?;
     Ok(())
-}
-
-fn record(
-    plan: &Plan,
-    options: &CreateOptions,
-    bundle: &Path,
-    loaded: &Loaded,
-    proc: &Proc,
-    euid: u32,
-) -> Result<Record> {
-    let hooks = loaded.spec.hooks().as_ref();
-    let list = |hooks: Option<&Vec<oci_spec::runtime::Hook>>| hooks.cloned().unwrap_or_default();
-    Ok(Record {
-        id: options.id.clone(),
-        stage: Stage::Creating,
-        bundle: bundle.to_owned(),
-        rootfs: plan.rootfs.clone(),
-        created: Timestamp::from(std::time::SystemTime::now()).to_string(),
-        owner: euid,
-        oci_version: loaded.spec.version().clone(),
-        annotations: plan.annotations.clone(),
-        boot_id: boot_id(proc)?,
-        runtime_version: env!("CARGO_PKG_VERSION").to_owned(),
-        cgroup: None,
-        covered_mount: rootfs::covered(plan)?,
-        resctrl: None,
-        keyring: plan.new_keyring,
-        hooks: KeptHooks {
-            poststart: list(hooks.and_then(|hooks| hooks.poststart().as_ref())),
-            poststop: list(hooks.and_then(|hooks| hooks.poststop().as_ref())),
-        },
-    })
 }
 
 /// Makes init (through a stage where one clone is not enough).

@@ -8,6 +8,7 @@ pub mod delete;
 pub mod events;
 pub mod exec;
 pub mod features;
+mod first_record;
 mod guard;
 pub mod kill;
 mod launch;

@@ -48,11 +48,16 @@ pub fn run(place: &Place, options: &RunOptions) -> Result<i32> {
         Some(signals) => outlet.attend(signals, &child),
         None => Ok(0),
     });
+    // What was held back and not passed on comes before hooks that may hang; without any this process ends now.
+    match record.hooks.poststop.is_empty() {
+        true => std::mem::forget(signals),
+        false => drop(signals),
+    }
     if status.is_err() || !options.keep {
         remove(container, &record)?;
     }
     // The process ends now; so do these, all at once.
-    std::mem::forget((child, link, signals));
+    std::mem::forget((child, link));
     status
 }
 

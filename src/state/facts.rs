@@ -16,9 +16,14 @@ use crate::types::{CgroupRecord, ProcessRef};
 impl Store {
     /// The state of a container that another command may be changing.
     pub fn state(&self, record: &Record, proc: &Proc) -> Result<State> {
-        let lock_held =
-            matches!(record.stage, Stage::Lost | Stage::Creating) && self.is_locked(&record.id)?;
-        look(record, proc, lock_held)
+        if !matches!(record.stage, Stage::Lost | Stage::Creating) {
+            return look(record, proc, false);
+        }
+        if self.is_locked(&record.id)? {
+            return look(record, proc, true);
+        }
+        // Whoever had the lock when the record was read may have brought the container further before letting go.
+        look(&self.load(&record.id)?, proc, false)
     }
 }
 

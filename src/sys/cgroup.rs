@@ -202,11 +202,16 @@ fn read_all(file: OwnedFd, path: &Path, limit: usize, whole: fn(&[u8]) -> bool) 
     }
 }
 
-/// The open `tasks` files of version 1 cgroups.
+/// The open `tasks` files of version 1 cgroups, closed together.
 #[derive(Debug, Default)]
 pub struct Tasks(Vec<OwnedFd>);
 
 impl Tasks {
+    /// Closes another descriptor with them, now.
+    pub fn close_with(mut self, other: OwnedFd) {
+        self.0.push(other);
+    }
+
     /// Opens the one of a cgroup.
     pub fn open(&mut self, cgroup: &Path) -> Result<()> {
         self.0.push(open_file(&cgroup.join("tasks"))?);
@@ -223,13 +228,6 @@ impl Tasks {
     pub fn place(&self, pid: Pid) -> Result<()> {
         let pid = pid.to_string();
         self.0.iter().try_for_each(|tasks| super::fd::write_once(tasks, pid.as_bytes()))
-    }
-}
-
-impl Tasks {
-    /// Closes one more file when these are closed.
-    pub fn drop_with(&mut self, file: OwnedFd) {
-        self.0.push(file);
     }
 }
 

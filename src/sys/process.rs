@@ -63,6 +63,14 @@ pub fn spawn(how: Spawn<'_>, child: impl FnOnce() -> i32) -> Result<Child> {
     }
 }
 
+/// What `command` starts has no signal held back, whatever the caller holds back.
+pub fn with_default_signals(command: &mut std::process::Command) {
+    let reset =
+        || super::signals::reset().map_err(|error| std::io::Error::from_raw_os_error(error.errno as i32));
+    // SAFETY: runs in the forked child of a process with one thread, and makes two system calls.
+    unsafe { std::os::unix::process::CommandExt::pre_exec(command, reset) };
+}
+
 /// _exit(2): ends without running anything that belongs to the parent's copy of memory.
 pub fn exit(status: i32) -> ! {
     // SAFETY: _exit takes any integer and does not return.

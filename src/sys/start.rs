@@ -26,11 +26,11 @@ macro_rules! start {
             "push rdx",
             "lea rdi, [rsp + 8]",
             "sub rsp, 8",
-            "call {seal}",
+            "call {begin}",
             "add rsp, 8",
             "pop rdx",
             "jmp _start",
-            seal = sym $crate::sys::start::seal,
+            begin = sym $crate::sys::start::begin,
         );
         #[cfg(target_arch = "aarch64")]
         ::core::arch::global_asm!(
@@ -38,10 +38,10 @@ macro_rules! start {
             "keg_start:",
             "str x0, [sp, #-16]!",
             "add x0, sp, #16",
-            "bl {seal}",
+            "bl {begin}",
             "ldr x0, [sp], #16",
             "b _start",
-            seal = sym $crate::sys::start::seal,
+            begin = sym $crate::sys::start::begin,
         );
     };
 }
@@ -57,7 +57,7 @@ const SECOND_LAYER: &[u8] = b":/dev\0";
 /// # Safety
 ///
 /// `stack` is the stack pointer as the kernel sets it for a new program: the number of arguments, the arguments, the environment.
-pub unsafe extern "C" fn seal(stack: *mut usize) {
+pub unsafe extern "C" fn begin(stack: *mut usize) {
     // SAFETY: the caller's promise; the vectors end in null pointers, the strings in NUL.
     unsafe {
         let arguments = stack.add(1).cast::<*const u8>();
@@ -87,7 +87,7 @@ pub unsafe extern "C" fn seal(stack: *mut usize) {
 ///
 /// # Safety
 ///
-/// None beyond that of the calls: all memory is this function's own.
+/// None: all memory is this function's own.
 unsafe fn overlay() -> Option<usize> {
     let mut path = [const { MaybeUninit::<u8>::uninit() }; PATH + SECOND_LAYER.len()];
     let mut name = [const { MaybeUninit::<u8>::uninit() }; NAME];
@@ -114,23 +114,59 @@ unsafe fn overlay() -> Option<usize> {
         name[name_length].write(0);
         copy(SECOND_LAYER.as_ptr(), SECOND_LAYER.len(), &mut path, slash);
 
-        let context: usize = call(libc::SYS_fsopen, [c"overlay".as_ptr() as usize, 1, 0, 0, 0])?;
-        if context < 3 {
-            // Descriptors 0 to 2 are to be open, and are not: see [`super::entry`].
-            return None;
+        let context = call(libc::SYS_fsopen, [c"overlay".as_ptr() as usize, 1, 0, 0, 0])?;
+        // Descriptors 0 to 2 are to be open; where they are not, see [`super::entry`].
+        let copy =
+            if context < 3 { None } else { open(context, path.as_ptr() as usize, name.as_ptr() as usize) };
+        if copy.is_none() {
+            call(libc::SYS_close, [context, 0, 0, 0, 0]);
         }
-        let key = c"lowerdir".as_ptr() as usize;
-        call(libc::SYS_fsconfig, [context, SET_STRING, key, path.as_ptr() as usize, 0])?;
+        copy
+    }
+}
+
+/// The file `name` through an overlay of the layers that `lower` names.
+///
+/// # Safety
+///
+/// Both are addresses of strings that end in NUL.
+unsafe fn open(context: usize, lower: usize, name: usize) -> Option<usize> {
+    // SAFETY: the caller's promise; everything else that is pointed to is this function's own, of the size that is given with it.
+    unsafe {
+        call(libc::SYS_fsconfig, [context, SET_STRING, c"lowerdir".as_ptr() as usize, lower, 0])?;
         call(libc::SYS_fsconfig, [context, CREATE, 0, 0, 0])?;
         let attributes = (libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV) as usize;
         let root = call(libc::SYS_fsmount, [context, 1, attributes, 0, 0])?;
         let flags = (libc::O_RDONLY | libc::O_CLOEXEC) as u64;
         let how = [flags, 0, libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_XDEV];
-        let how_size = size_of_val(&how);
-        let copy = [root, name.as_ptr() as usize, how.as_ptr() as usize, how_size, 0];
-        let copy = call(libc::SYS_openat2, copy)?;
-        let (original, sealed) = (stat(cwd, OWN_FILE, 0)?, stat(copy, b"\0", libc::AT_EMPTY_PATH)?);
-        (original == sealed).then_some(copy)
+        let copy = call(libc::SYS_openat2, [root, name, how.as_ptr() as usize, size_of_val(&how), 0]);
+        let same = match copy {
+            Some(copy) => is_own_file(copy),
+            None => false,
+        };
+        match (copy, same) {
+            (Some(copy), true) => return Some(copy),
+            (Some(copy), false) => call(libc::SYS_close, [copy, 0, 0, 0, 0]),
+            (None, _) => None,
+        };
+        call(libc::SYS_close, [root, 0, 0, 0, 0]);
+        None
+    }
+}
+
+/// Whether an open file is the one that this program was started from.
+///
+/// # Safety
+///
+/// None: all memory is this function's own.
+unsafe fn is_own_file(file: usize) -> bool {
+    // SAFETY: the strings end in NUL.
+    let both =
+        unsafe { (stat(libc::AT_FDCWD as usize, OWN_FILE, 0), stat(file, b"\0", libc::AT_EMPTY_PATH)) };
+    match both {
+        // One number, so that no comparison of memory is made of it.
+        (Some(one), Some(other)) => (one.0 ^ other.0) | (one.1 ^ other.1) as u64 == 0,
+        _ => false,
     }
 }
 
