@@ -100,6 +100,13 @@ fn by_buildah(rt: &Runtime, rootfs: &Path) {
     for name in [".", "./opt/old"] {
         theirs.insert(name.to_owned(), ours[name].clone());
     }
+    // A directory that a layer changes something in, but does not name, gets the time of the change.
+    let untimed = |about: &str| about.rsplit_once(' ').map(|(rest, _)| rest.to_owned());
+    for (name, about) in ours.iter().filter(|(_, about)| about.starts_with('4')) {
+        if theirs.get(name).is_some_and(|other| untimed(other) == untimed(about)) {
+            theirs.insert(name.clone(), about.clone());
+        }
+    }
     let found = differences(&ours, &theirs);
     assert!(
         found.is_empty(),

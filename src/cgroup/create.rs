@@ -197,22 +197,29 @@ pub(super) fn refuse_occupied(plan: &DirectoryPlan, made: &CgroupDirectory) -> R
 
 /// Version 1: a new cpuset has no CPU and no memory node, and no process can enter it until it has.
 fn inherit_cpuset(made: &CgroupDirectory, mount: &Path) -> sys::Result<()> {
+    let mut spent = Vec::new();
     for name in ["cpuset.cpus", "cpuset.mems"] {
         let mut empty = Vec::new();
         let mut value = String::new();
         for path in made.path.ancestors().take_while(|path| path.starts_with(mount)) {
             let file = path.join(name);
             let new = made.made.as_ref().is_some_and(|made| path.starts_with(made));
-            value = if new { String::new() } else { files::read(&file)? };
+            value.clear();
+            if !new {
+                let (text, read) = files::read_of(&file)?;
+                value = text;
+                spent.push(read);
+            }
             if !value.trim().is_empty() {
                 break;
             }
             empty.push(file);
         }
         for file in empty.iter().rev() {
-            files::write(file, value.trim())?;
+            spent.push(files::write_of(file, value.trim())?);
         }
     }
+    sys::descriptors::close_all(spent);
     Ok(())
 }
 

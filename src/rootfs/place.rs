@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::root::{Leaf, RootFd};
 use crate::sys::mount;
-use crate::sys::{Errno, Result, fd};
+use crate::sys::{Errno, Result, descriptors, fd};
 
 /// How many spent descriptors are kept before they are closed after all.
 const MANY: usize = 100;
@@ -20,7 +20,7 @@ pub(super) struct Spent(Vec<OwnedFd>);
 impl Spent {
     pub(super) fn put(&mut self, descriptor: impl Into<OwnedFd>) {
         if self.0.len() >= MANY {
-            self.0.clear();
+            descriptors::close_all(std::mem::take(&mut self.0));
         }
         self.0.push(descriptor.into());
     }

@@ -1,7 +1,7 @@
 //! The cgroup file systems: directories and small files by their absolute path. No path of a
 //! container's choosing gets here, and these file systems hold no symlinks.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -164,18 +164,29 @@ impl AsFd for OomCounter {
 
 /// Opens a file and writes `value` in one write(2).
 pub fn write(path: &Path, value: &str) -> Result<()> {
+    write_of(path, value).map(drop)
+}
+
+/// As [`write`]; the file comes back, to be closed together with others.
+pub fn write_of(path: &Path, value: &str) -> Result<OwnedFd> {
     let file = open_file(path)?;
     retry(|| nix::unistd::write(&file, value.as_bytes()))
         .map(drop)
-        .named(|| format!("write({path:?}, {value:?})"))
+        .named(|| format!("write({path:?}, {value:?})"))?;
+    Ok(file)
 }
 
 /// Reads a file that holds one value or a few lines: what one read(2) of a page gives.
 pub fn read(path: &Path) -> Result<String> {
+    read_of(path).map(|(text, _)| text)
+}
+
+/// As [`read`]; the file comes back, to be closed together with others.
+pub fn read_of(path: &Path) -> Result<(String, OwnedFd)> {
     let file = open(path, OFlag::O_RDONLY)?;
     let mut page = [0u8; 4096];
     let n = retry(|| nix::unistd::read(&file, &mut page)).named(|| format!("read({path:?})"))?;
-    Ok(String::from_utf8_lossy(&page[..n]).into_owned())
+    Ok((String::from_utf8_lossy(&page[..n]).into_owned(), file))
 }
 
 /// Reads a file to its end, at most `limit` bytes (EFBIG beyond).
@@ -219,9 +230,11 @@ impl Tasks {
     }
 
     /// Moves the caller, which has one thread, into the cgroups. Unlike a pid in `cgroup.procs`, `0` in
-    /// `tasks` makes the kernel wait for nobody.
+    /// `tasks` makes the kernel wait for nobody. Only for a forked child, once: its copies of the files are closed.
     pub fn enter(&self) -> Result<()> {
-        self.0.iter().try_for_each(|tasks| super::fd::write_once(tasks, b"0"))
+        self.0.iter().try_for_each(|tasks| super::fd::write_once(tasks, b"0"))?;
+        super::descriptors::close_copies(&self.0);
+        Ok(())
     }
 
     /// Moves another process that has one thread.
@@ -232,14 +245,8 @@ impl Tasks {
 }
 
 impl Drop for Tasks {
-    /// Closes neighbours in one call.
     fn drop(&mut self) {
-        let mut fds: Vec<_> = self.0.drain(..).map(IntoRawFd::into_raw_fd).collect();
-        fds.sort_unstable();
-        for run in fds.chunk_by(|a, b| a + 1 == *b) {
-            // SAFETY: the descriptors of the run, first to last, were this value's own until just now.
-            unsafe { libc::syscall(libc::SYS_close_range, run[0], run[run.len() - 1], 0) };
-        }
+        super::descriptors::close_all(std::mem::take(&mut self.0));
     }
 }
 
