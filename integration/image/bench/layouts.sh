@@ -10,8 +10,8 @@ set -euo pipefail
 out=$(realpath -m "$1")
 [ ! -e "$out/.complete" ] || exit 0
 rm -rf "$out"
-mkdir -p "$out/work/wheels"
-cd "$out/work"
+mkdir -p "$out/parts/wheels"
+cd "$out/parts"
 umask 022
 arch=$(dpkg --print-architecture)
 
@@ -103,6 +103,6 @@ image fat gzip fat.tar
 image zstd zstd "${tars[@]}"
 mkdir "$out/tars"
 ln "${tars[@]}" fat.tar "$out/tars/"
-rm -rf "$out/work"
+rm -rf "$out/parts"
 touch "$out/.complete"
 say "$(du -sh "$out" | cut -f1) in $out"
