@@ -42,6 +42,33 @@ fn the_process_is_in_its_cgroup_in_every_hierarchy() {
     });
 }
 
+/// The kernel has a hierarchy of version 1 that is mounted nowhere: the last mount has gone before the last of its cgroups.
+#[test]
+fn a_hierarchy_that_is_mounted_nowhere_is_passed_over() {
+    const VIEW: &str = "{ echo 99:net_cls:/; grep -v :net_cls: /proc/self/cgroup; } >$0 \
+        && mount --bind $0 /proc/$$/cgroup && exec \"$@\"";
+    with_runtime(|rt| {
+        if v2() || !rt.only_keg("others look at what is mounted") {
+            return;
+        }
+        let own = rt.dir().join("own-cgroups").display().to_string();
+        let (log, bundle) = (rt.dir().join("log"), rt.bundle());
+        let globals = ["--debug", "--log", log.to_str().unwrap()];
+        let words = ["run", "--bundle", &bundle.arg(), "c"];
+        let run = || {
+            rt.command_with_globals(&globals, &words)
+                .inside(&["unshare", "-m", "sh", "-ec", VIEW, &own])
+                .run()
+        };
+        run().silent();
+        assert!(fs::read_to_string(&own).unwrap().starts_with("99:net_cls:/\n"));
+        assert_eq!(fs::read_to_string(&log).unwrap_or_default(), "");
+        // Where something is asked of it, that is an error before anything is made.
+        bundle.edit(|c| c["linux"]["resources"]["network"] = json!({"classID": 1}));
+        run().fails_with("linux.resources.network.classID");
+    });
+}
+
 #[test]
 fn memory_limits_are_written() {
     with_runtime(|rt| {

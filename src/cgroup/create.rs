@@ -77,7 +77,7 @@ impl Drop for Created {
 }
 
 /// What `create` is about to make, for a record that is written before anything is made. It judges
-/// all hierarchies by the first; nothing is changed.
+/// all hierarchies by one; nothing is changed.
 pub fn foresee(plan: &CgroupPlan) -> Result<CgroupRecord, Error> {
     let mut record = empty_record(plan);
     record.foreseen = true;
@@ -85,9 +85,11 @@ pub fn foresee(plan: &CgroupPlan) -> Result<CgroupRecord, Error> {
         record.unit = Some(super::systemd::foresee(unit)?);
         return Ok(record);
     }
-    let Some(first) = plan.directories.first() else { return Ok(record) };
+    // Of version 1, the oldest hierarchy is the surest to be mounted: it is the last.
+    let unified = plan.directories.first().filter(|directory| directory.hierarchy.is_empty());
+    let Some(judged) = unified.or(plan.directories.last()) else { return Ok(record) };
     let mut missing = 0;
-    for path in first.path().ancestors().take(first.relative.components().count()) {
+    for path in judged.path().ancestors().take(judged.relative.components().count()) {
         if files::mounted(path).map_err(Error::Make)?.is_some() {
             break;
         }
@@ -101,20 +103,27 @@ pub fn foresee(plan: &CgroupPlan) -> Result<CgroupRecord, Error> {
     Ok(record)
 }
 
-/// Makes the cgroups, ready for a process to enter. Where systemd makes them, the plan learns where they are.
+/// Makes the cgroups, ready for a process to enter. Where systemd makes them, the plan learns where they are; and it loses hierarchies
+/// that the kernel has, but that are mounted nowhere.
 pub fn create(plan: &mut CgroupPlan) -> Result<Created, Error> {
     if plan.driver == Driver::Systemd {
         return super::systemd::create(plan);
     }
     let mut created = Created::new(empty_record(plan));
+    let mut nowhere = Vec::new();
     for directory in &plan.directories {
         let hierarchy = directory.hierarchy.clone();
         let mut entry = CgroupDirectory { hierarchy, path: directory.path(), made: None };
-        let done = make(&mut entry, &directory.mount);
-        // Also after a failure: its parents may be there to be undone.
-        created.record.directories.push(entry);
-        done.map_err(Error::Make)?;
+        match make(&mut entry, &directory.mount) {
+            Err(error) if is_dispensable(directory, &error)? => nowhere.push(entry.hierarchy),
+            done => {
+                // Also after a failure: its parents may be there to be undone.
+                created.record.directories.push(entry);
+                done.map_err(Error::Make)?;
+            }
+        }
     }
+    plan.directories.retain(|directory| !nowhere.contains(&directory.hierarchy));
     for (directory, made) in plan.directories.iter().zip(&created.record.directories) {
         refuse_occupied(directory, made)?;
         match directory.hierarchy.as_str() {
@@ -131,6 +140,13 @@ pub fn create(plan: &mut CgroupPlan) -> Result<Created, Error> {
     Ok(created)
 }
 
+/// Nothing is asked of this hierarchy of version 1, and it is mounted nowhere: somebody's last mount of it has gone, and it has not yet.
+/// Devices are asked for in another place of the plan.
+fn is_dispensable(directory: &DirectoryPlan, error: &sys::Error) -> Result<bool, Error> {
+    let unused = !matches!(directory.hierarchy.as_str(), "" | "devices") && directory.steps.is_empty();
+    Ok(unused && error.errno == Errno::ENOENT && !super::probe::is_mounted(&directory.hierarchy)?)
+}
+
 pub(super) fn empty_record(plan: &CgroupPlan) -> CgroupRecord {
     let manager = match plan.driver {
         Driver::None => CgroupManager::Disabled,
@@ -140,10 +156,12 @@ pub(super) fn empty_record(plan: &CgroupPlan) -> CgroupRecord {
     CgroupRecord { manager, version: plan.version, ..CgroupRecord::default() }
 }
 
-/// Makes the directory with its parents. `entry.made` is set as soon as there is something to undo.
+/// Makes the directory with its parents. `entry.made` is set as soon as there is something to undo. Where the first of them cannot be
+/// made for want of `mount`, no further try helps.
 fn make(entry: &mut CgroupDirectory, mount: &Path) -> sys::Result<()> {
     /// Others may remove a parent between our finding and using it, but not forever.
     const TRIES: usize = 64;
+    let is_first = |path: &Path| path.parent() == Some(mount);
     let mut tries = 0;
     loop {
         match files::make(&entry.path) {
@@ -152,19 +170,21 @@ fn make(entry: &mut CgroupDirectory, mount: &Path) -> sys::Result<()> {
                 return Ok(());
             }
             Ok(false) => return Ok(()),
-            Err(error) if error.errno == Errno::ENOENT && tries < TRIES => tries += 1,
+            Err(error) if error.errno == Errno::ENOENT && tries < TRIES && !is_first(&entry.path) => {
+                tries += 1
+            }
             Err(error) => return Err(error),
         }
         let parents: Vec<PathBuf> = entry.path.ancestors().skip(1).map(Path::to_owned).collect();
-        for parent in parents.into_iter().rev().filter(|parent| parent.starts_with(mount) && parent != mount)
-        {
+        let parents = parents.into_iter().rev();
+        for parent in parents.filter(|parent| parent.starts_with(mount) && parent != mount) {
             match files::make(&parent) {
                 // A topmost directory of ours that had to be made again is the topmost still.
                 Ok(true) if entry.made.as_ref().is_none_or(|made| made.starts_with(&parent)) => {
                     entry.made = Some(parent);
                 }
                 Ok(_) => {}
-                Err(error) if error.errno == Errno::ENOENT => break,
+                Err(error) if error.errno == Errno::ENOENT && !is_first(&parent) => break,
                 Err(error) => return Err(error),
             }
         }

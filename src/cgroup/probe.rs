@@ -70,6 +70,11 @@ pub fn probe(look: Look) -> Result<HostCgroups, Error> {
     Ok(host)
 }
 
+/// Whether a hierarchy of version 1 is mounted, wherever that may be.
+pub(super) fn is_mounted(hierarchy: &str) -> Result<bool, Error> {
+    Ok(find_mount(&read_proc("/proc/self/mountinfo", |_| false)?, hierarchy, "").is_some())
+}
+
 fn read_proc(path: &str, whole: fn(&[u8]) -> bool) -> Result<String, Error> {
     sys::read_until(Path::new(path), MOUNTINFO_LIMIT, whole).map_err(Error::Probe)
 }

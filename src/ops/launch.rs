@@ -172,7 +172,11 @@ fn launch_after(
             drop(reservation);
             return launch_after(Look::Thorough, place, options, then, Some((outlet, pidfd_socket)));
         }
-        made => made?,
+        made => {
+            // Not before: the second look comes to the same warnings.
+            plan.warnings.iter().for_each(|warning| place.note(warning));
+            made?
+        }
     };
     resctrl.iter_mut().try_for_each(resctrl::Groups::make)?;
     record.cgroup = Some(cgroups.record().clone());
@@ -224,7 +228,6 @@ fn decide(
         cgroup_manager: place.cgroup_manager,
     };
     let mut plan = plan::build(loaded, &typed, host)?;
-    plan.warnings.iter().for_each(|warning| place.note(warning));
     if place.gives_way(host) {
         let path = loaded.spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
         let named = path.is_some_and(|path| !path.as_os_str().is_empty());
