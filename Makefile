@@ -11,6 +11,8 @@ ROUNDS ?= 5
 # Generated tests are the same every time; another seed may find more.
 export PROPTEST_RNG_SEED ?= 1
 SIZE_LIMIT := 4194304
+# The crates of hooks/, each a program keg-hook-NAME.
+HOOKS := trace
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 # cargo-nextest where there is one; its absence costs speed, not tests.
@@ -44,10 +46,13 @@ help: ## list the targets (the default)
 setup: ## install the Debian packages that are missing, check the Rust toolchain
 	@scripts/setup.sh $(PACKAGES)
 
-build: ## build the static release binary target/keg
+build: ## build the static release binary target/keg, and the hooks target/keg-hook-*
 	$(STATIC_FLAGS) cargo rustc $(RELEASE_BUILD) -p keg --bin keg -- -C link-arg=-Wl,-e,keg_start
 	@cp $(RELEASE)/keg target/keg.new && mv target/keg.new target/keg
 	@scripts/check-binary.sh target/keg $(SIZE_LIMIT)
+	$(STATIC_FLAGS) cargo build $(RELEASE_BUILD) $(HOOKS:%=-p keg-hook-%)
+	@set -e; for hook in $(HOOKS:%=target/keg-hook-%); do \
+		cp $(RELEASE)/$${hook#target/} $$hook.new && mv $$hook.new $$hook; scripts/check-binary.sh $$hook $(SIZE_LIMIT); done
 
 probe: ## build target/probe, the program that the integration tests run inside containers
 	$(STATIC_FLAGS) cargo build $(RELEASE_BUILD) -p probe
@@ -64,13 +69,13 @@ lint: ## rustfmt and clippy, no warning allowed
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 unit: ## tests without root: parsers, plans, states, layers
-	$(RUN_TESTS) -p keg
+	$(RUN_TESTS) -p keg $(HOOKS:%=-p keg-hook-%)
 
 integration: build probe image ## tests with root; KEG_UNDER_TEST=runc|crun|PATH runs them against another runtime
 	$(ROOT_TEST) -p integration
 	@$(AS_ROOT) scripts/remove-cgroups.sh /keg-test
 
-peers: probe ## the integration tests against Debian's runc and crun, without the stress tests
+peers: build probe ## the integration tests against Debian's runc and crun, without the stress tests
 	KEG_UNDER_TEST=runc $(ROOT_TEST) -p integration $(WITHOUT_STRESS)
 	KEG_UNDER_TEST=crun $(ROOT_TEST) -p integration $(WITHOUT_STRESS)
 	@$(AS_ROOT) scripts/remove-cgroups.sh /keg-test
