@@ -1,6 +1,7 @@
 //! What can be typed: the flags and arguments of each command, and the options they mean.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 
@@ -8,7 +9,7 @@ use super::commands::{Command, Typed};
 use super::flags::parse_bool;
 use super::image::{ImageFlags, MaybeImage};
 use super::log::Log;
-use crate::ops::options::{CreateOptions, DeleteOptions, KillOptions, RunOptions, SpecOptions};
+use crate::ops::options::{CreateOptions, DeleteOptions, KillOptions, RunOptions, SpecOptions, WantedHook};
 use crate::types::{CgroupManager, ContainerId, Signal};
 
 /// Flags that stand before the command.
@@ -216,11 +217,14 @@ pub struct SpecArgs {
     /// For a user who is not root
     #[arg(long)]
     rootless: bool,
+    /// Have a hook that keg ships called: cni[=FILE] or trace=FILE
+    #[arg(long, value_name = "NAME[=CONFIG]", value_parser = WantedHook::from_str, action = clap::ArgAction::Append)]
+    hook: Vec<WantedHook>,
 }
 
 impl Typed for SpecArgs {
     fn meant(self) -> Command {
-        Command::Spec(SpecOptions { bundle: self.bundle, rootless: self.rootless })
+        Command::Spec(SpecOptions { bundle: self.bundle, rootless: self.rootless, hooks: self.hook })
     }
 }
 

@@ -8,7 +8,7 @@ use super::args::absolute;
 use super::commands::{Command, Typed};
 use super::progress::{Display, Style};
 use crate::image::{self, Changes, ImageRef, Limits, Platform, Report, UnpackOptions, private};
-use crate::ops::options::{CreateOptions, DeleteOptions, RunOptions};
+use crate::ops::options::{CreateOptions, DeleteOptions, RunOptions, WantedHook};
 use crate::ops::{self, Place};
 use crate::plan;
 use crate::types::ContainerId;
@@ -43,6 +43,9 @@ pub struct UnpackFlags {
     /// The most memory that a zstd layer may ask for [default: 128M]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_window: Option<u64>,
+    /// Have a hook that keg ships called: cni[=FILE] or trace=FILE
+    #[arg(long, value_name = "NAME[=CONFIG]", value_parser = WantedHook::from_str, action = clap::ArgAction::Append)]
+    hook: Vec<WantedHook>,
 }
 
 impl UnpackFlags {
@@ -86,6 +89,8 @@ pub struct UnpackArgs {
 pub struct Unpack {
     /// What and where.
     pub options: UnpackOptions,
+    /// Hooks of the new bundle.
+    pub hooks: Vec<WantedHook>,
     /// What to show meanwhile.
     pub progress: Style,
     /// Say nothing afterwards either.
@@ -95,8 +100,9 @@ pub struct Unpack {
 impl Typed for UnpackArgs {
     fn meant(self) -> Command {
         let progress = if self.quiet { Style::None } else { self.flags.progress };
+        let hooks = self.flags.hook.clone();
         let options = self.flags.options(self.image, self.bundle, Changes::default());
-        Command::Unpack(Box::new(Unpack { options, progress, quiet: self.quiet }))
+        Command::Unpack(Box::new(Unpack { options, hooks, progress, quiet: self.quiet }))
     }
 }
 
@@ -141,6 +147,8 @@ pub struct ImageFlags {
 pub struct FromImage {
     /// What to unpack. Where to is not decided here.
     pub options: UnpackOptions,
+    /// Hooks of the container.
+    pub hooks: Vec<WantedHook>,
     /// What to show meanwhile.
     pub progress: Style,
     /// Leave the bundle when the container is removed.
@@ -159,18 +167,23 @@ impl ImageFlags {
                 (!self.args.is_empty(), "arguments after \"--\" are for a container of an --image"),
                 (self.keep_bundle, "--keep-bundle is for a container of an --image"),
                 (self.tty, "--tty is for a container of an --image"),
+                (
+                    !self.flags.hook.is_empty(),
+                    "--hook is for a container of an --image; for a bundle `keg spec` has it",
+                ),
             ];
             return unused.iter().find(|(given, _)| *given).map_or(Ok(None), |(_, why)| Err(why));
         };
-        let changes = Changes { args: self.args, terminal: self.tty };
+        let changes = Changes { args: self.args, terminal: self.tty, ..Changes::default() };
+        let hooks = self.flags.hook.clone();
         let options = self.flags.options(image, PathBuf::new(), changes);
-        Ok(Some(FromImage { options, progress, keep_bundle: self.keep_bundle }))
+        Ok(Some(FromImage { options, hooks, progress, keep_bundle: self.keep_bundle }))
     }
 }
 
 /// `unpack`; gives what to print.
 pub fn unpack(unpack: &Unpack) -> ops::Result<String> {
-    let report = unpack_to(&unpack.options, Display::new(unpack.progress))?;
+    let report = unpack_to(unpack.options.clone(), &unpack.hooks, Display::new(unpack.progress))?;
     Ok(match unpack.progress {
         _ if unpack.quiet => String::new(),
         Style::Json => as_json(&report),
@@ -178,11 +191,15 @@ pub fn unpack(unpack: &Unpack) -> ops::Result<String> {
     })
 }
 
-fn unpack_to(options: &UnpackOptions, mut display: Display) -> ops::Result<Report> {
+fn unpack_to(mut options: UnpackOptions, hooks: &[WantedHook], mut display: Display) -> ops::Result<Report> {
     let profile = plan::default_profile()?;
-    let report = image::unpack(options, Some(profile), &mut |progress| display.show(progress));
+    let mut placed = ops::shipped::place(hooks)?;
+    options.changes.additions = std::mem::take(&mut placed.additions);
+    let report = image::unpack(&options, Some(profile), &mut |progress| display.show(progress));
     display.end();
-    Ok(report?)
+    let report = report?;
+    placed.keep(&options.bundle)?;
+    Ok(report)
 }
 
 fn as_json(report: &Report) -> String {
@@ -252,7 +269,7 @@ fn bundle(place: &Place, id: &ContainerId, from: &FromImage) -> ops::Result<Path
     // One that exists has its bundle, and `ops` says that it exists.
     if ops::state::state(place, id).is_err() {
         let options = UnpackOptions { bundle: bundle.clone(), ..from.options.clone() };
-        if let Err(error) = unpack_to(&options, Display::discreet(from.progress)) {
+        if let Err(error) = unpack_to(options, &from.hooks, Display::discreet(from.progress)) {
             dispose(place, id, from)?;
             return Err(error);
         }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::bundle::{absolute, read_config};
-use super::{Place, Result, launch, probe};
+use super::{Place, Result, launch, probe, shipped};
 use crate::cgroup::Look;
 use crate::plan::{self, Finding, MountKind, Options, Plan};
 use crate::spec;
@@ -36,6 +36,7 @@ pub fn check(place: &Place, bundle: &Path) -> Result<Vec<Finding>> {
     };
     let host = probe::host(&proc, Look::Thorough)?;
     let mut findings = plan::check(&loaded, &options, &host);
+    findings.extend(shipped::findings(&loaded.spec));
     if let Ok(plan) = plan::build(&loaded, &options, &host) {
         look(&plan, &options.id, &mut findings);
     }

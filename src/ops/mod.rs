@@ -26,6 +26,7 @@ pub mod resume;
 pub mod run;
 pub mod seal;
 mod service;
+pub mod shipped;
 pub mod spec;
 pub mod start;
 pub mod state;

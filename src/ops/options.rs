@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::plan::ProcessOptions;
+pub use crate::spec::shipped::WantedHook;
 use crate::types::{ContainerId, Signal};
 
 /// `create`
@@ -111,6 +112,8 @@ pub struct SpecOptions {
     pub bundle: PathBuf,
     /// For a caller who is not root.
     pub rootless: bool,
+    /// Hooks that keg ships.
+    pub hooks: Vec<WantedHook>,
 }
 
 /// `update`

@@ -2,12 +2,13 @@
 //! The types are those of the `oci-spec` crate; what it would reject or lose although the specification allows it is seen to here.
 
 mod path;
+pub mod shipped;
 mod state;
 mod tolerance;
 mod tree;
 mod typed;
 
-pub use oci_spec::runtime::{LinuxResources, LinuxSeccomp, Process, Spec};
+pub use oci_spec::runtime::{Hook, LinuxResources, LinuxSeccomp, Process, Spec};
 pub use path::member;
 pub use state::{Status, VERSION, state};
 

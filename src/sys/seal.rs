@@ -4,7 +4,7 @@
 use std::ffi::{CString, OsStr};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SealFlag};
@@ -122,6 +122,21 @@ fn memfd() -> Result<OwnedFd> {
     }
     nix::fcntl::fcntl(&copy, FcntlArg::F_ADD_SEALS(SEALS)).named(|| "fcntl(F_ADD_SEALS)".to_owned())?;
     Ok(copy)
+}
+
+/// The directory of the file that keg was started from, whatever copy it runs from; absent where that cannot be told.
+pub fn own_directory() -> Option<PathBuf> {
+    let name = std::env::args_os().next()?;
+    let file = match name.as_bytes().strip_suffix(MARK) {
+        None => std::fs::read_link(OWN_FILE).ok()?,
+        Some(name) if name.contains(&b'/') => PathBuf::from(OsStr::from_bytes(name)),
+        Some(name) => {
+            let path = std::env::var_os("PATH")?;
+            let mut places = std::env::split_paths(&path).map(|dir| dir.join(OsStr::from_bytes(name)));
+            places.find(|file| file.is_file())?
+        }
+    };
+    Some(file.canonicalize().ok()?.parent()?.to_owned())
 }
 
 /// A file without a name, in memory.

@@ -1,10 +1,13 @@
 //! The config.json that is written, field by field in the order the runtime specification has
 //! them, and what every container gets unless somebody edits it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use oci_spec::runtime::LinuxSeccomp;
 use serde::Serialize;
+
+use crate::spec::shipped::{Bind, Lists};
 
 /// config.json (runtime-spec, config.md).
 #[derive(Debug, Serialize)]
@@ -15,6 +18,8 @@ pub struct Config {
     pub root: Root,
     pub hostname: &'static str,
     pub mounts: Vec<Mount>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hooks: Option<Lists>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     pub linux: Linux,
@@ -70,8 +75,15 @@ pub struct Mount {
     pub destination: String,
     #[serde(rename = "type")]
     pub kind: &'static str,
-    pub source: &'static str,
+    pub source: Cow<'static, str>,
     pub options: Vec<&'static str>,
+}
+
+impl From<Bind> for Mount {
+    fn from(bind: Bind) -> Self {
+        let Bind { destination, kind, source, options } = bind;
+        Self { destination, kind, source: source.into(), options: options.to_vec() }
+    }
 }
 
 #[derive(Debug, Serialize)]

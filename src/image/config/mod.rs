@@ -10,6 +10,7 @@ use oci_spec::runtime::LinuxSeccomp;
 use serde::Serialize;
 
 use super::document::{Execution, ImageConfig};
+use crate::spec::shipped::Additions;
 use bundle::{
     CAPABILITIES, Capabilities, Config, DeviceRule, Linux, MASKED_PATHS, MOUNTS, Mapping, Mount, NAMESPACES,
     Namespace, Process, READONLY_PATHS, Resources, Rlimit, Root,
@@ -64,6 +65,8 @@ pub struct Changes {
     pub args: Vec<String>,
     /// Whether the program gets a terminal.
     pub terminal: bool,
+    /// Hooks, and what they need.
+    pub additions: Additions,
 }
 
 /// The text of config.json. `root` is the unpacked root file system, which says who the user is;
@@ -81,7 +84,11 @@ pub fn convert(
         process: process(&image.config, &user, changes)?,
         root: Root { path: "rootfs", readonly: false },
         hostname: "keg",
-        mounts: mounts(&image.config, runner)?,
+        mounts: mounts(&image.config, runner)?
+            .into_iter()
+            .chain(changes.additions.mounts.iter().cloned().map(Mount::from))
+            .collect(),
+        hooks: (!changes.additions.is_empty()).then(|| changes.additions.hooks.clone()),
         annotations: annotations(image),
         linux: linux(runner, seccomp),
     };
@@ -141,8 +148,12 @@ fn process(execution: &Execution, user: &user::User, changes: &Changes) -> Resul
 fn mounts(execution: &Execution, runner: Runner) -> Result<Vec<Mount>, Error> {
     let mut mounts = Vec::new();
     for (destination, kind, source, options) in MOUNTS {
-        let mut mount =
-            Mount { destination: (*destination).to_owned(), kind, source, options: options.to_vec() };
+        let mut mount = Mount {
+            destination: (*destination).to_owned(),
+            kind,
+            source: (*source).into(),
+            options: options.to_vec(),
+        };
         if runner != Runner::Root {
             // In a user namespace with one user there is no group 5.
             mount.options.retain(|option| *option != "gid=5");
@@ -157,7 +168,7 @@ fn mounts(execution: &Execution, runner: Runner) -> Result<Vec<Mount>, Error> {
         mounts.push(Mount {
             destination: parts().fold(String::new(), |path, part| path + "/" + part),
             kind: "tmpfs",
-            source: "tmpfs",
+            source: "tmpfs".into(),
             options: vec!["nosuid", "nodev", "tmpcopyup"],
         });
     }
