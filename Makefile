@@ -12,7 +12,7 @@ ROUNDS ?= 5
 export PROPTEST_RNG_SEED ?= 1
 SIZE_LIMIT := 4194304
 # The crates of hooks/, each a program keg-hook-NAME.
-HOOKS := trace
+HOOKS := cni trace
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 # cargo-nextest where there is one; its absence costs speed, not tests.
@@ -36,6 +36,8 @@ PACKAGES := attr bash binutils buildah busybox-static crun gcc iproute2 jq libar
 PACKAGES += cpio dbus e2fsprogs qemu-system-x86 xz-utils
 # The callers that the tests drive.
 PACKAGES += catatonit conmon containerd docker.io iptables podman
+# The plugins that keg-hook-cni runs in tests.
+PACKAGES += containernetworking-plugins
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build probe image demo lint unit integration peers vm-image vm test conformance runtime-tools bench-quick clean
