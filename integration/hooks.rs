@@ -394,3 +394,83 @@ fn a_hook_may_ignore_a_state_that_is_larger_than_a_pipe() {
         rt.run(&bundle, "c").silent();
     });
 }
+
+/// Whoever was told of the beginning undoes what it did then.
+#[test]
+fn poststop_hooks_run_when_create_or_run_fails() {
+    with_runtime(|rt| {
+        let steps: [(&str, fn(&mut Value)); 3] = [
+            ("a hook after it fails", |c| {
+                c["hooks"]["createRuntime"].as_array_mut().unwrap().push(json!({"path": "/bin/false"}));
+            }),
+            ("a hook of the container fails", |c| {
+                c["hooks"]["createContainer"] = json!([{"path": "/bin/false"}]);
+            }),
+            ("the program is missing", |c| c["process"]["args"] = json!(["/no/such/program"])),
+        ];
+        for (what, change) in steps {
+            for command in ["create", "run"] {
+                let bundle = rt.bundle();
+                let order = bundle.path().join("order");
+                for kind in ["createRuntime", "poststop"] {
+                    let hook = script(&bundle, kind, &format!("echo {kind} >> {}", order.display()));
+                    set(&bundle, kind, json!([{"path": hook}]));
+                }
+                bundle.edit(change);
+                let done = rt.command(&[command, "--bundle", &bundle.arg(), "c"]).run();
+                assert!(!done.status.success(), "{what}: {}", done.describe());
+                rt.assert_gone("c");
+                assert_eq!(read(&bundle, "order"), "createRuntime\npoststop\n", "{command}: {what}");
+            }
+        }
+    });
+}
+
+/// A container whose poststop hooks were interrupted is there to be deleted again, until they have run.
+#[test]
+fn a_delete_that_is_killed_in_a_poststop_hook_can_be_repeated() {
+    with_runtime(|rt| {
+        if !rt.only_keg("others have forgotten the container by then") {
+            return;
+        }
+        let bundle = rt.bundle();
+        let (begun, ended) = (bundle.path().join("begun"), bundle.path().join("ended"));
+        // The first one ends when the second one has.
+        let text = format!(
+            "echo >> {0}; [ $(wc -l < {0}) = 2 ] && echo > {1}; until [ -e {1} ]; do sleep 0.05; done",
+            begun.display(),
+            ended.display()
+        );
+        set(&bundle, "poststop", json!([{"path": script(&bundle, "h", &text)}]));
+        rt.create(&bundle, "c").ok();
+        let delete = rt.command(&["delete", "c"]).spawn();
+        wait_until("the hook runs", Duration::from_secs(10), || begun.exists());
+        // Deleted, as far as anybody can see; nobody waits for the hook.
+        rt.assert_gone("c");
+        rt.command(&["delete", "c"]).run().fails_with("container does not exist: c");
+        rt.delete_force("c");
+        assert!(!rt.command(&["list", "--quiet"]).run().ok().stdout().contains('c'));
+        delete.signal(nix::sys::signal::Signal::SIGKILL);
+        drop(delete);
+        assert_eq!(rt.status("c"), "stopped");
+        rt.delete_force("c");
+        assert!(ended.exists());
+        rt.assert_gone("c");
+    });
+}
+
+#[test]
+fn poststop_hooks_run_without_the_bundle() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        let to = rt.dir().join("cwd");
+        let hook = rt.dir().join("hook");
+        fs::write(&hook, format!("#!/bin/sh\ncat > /dev/null; pwd > {}\n", to.display())).unwrap();
+        fs::set_permissions(&hook, PermissionsExt::from_mode(0o755)).unwrap();
+        set(&bundle, "poststop", json!([{"path": hook}]));
+        rt.create(&bundle, "c").ok();
+        fs::remove_dir_all(bundle.path()).unwrap();
+        rt.delete_force("c");
+        assert!(to.exists(), "the hook did not run");
+    });
+}

@@ -285,3 +285,20 @@ fn of_many_creators_one_wins() {
     });
     assert_eq!(winners, 1);
 }
+
+/// What poststop hooks see, and what is left when they were interrupted.
+#[test]
+fn a_container_that_is_gone_but_for_its_hooks_is_there_again_when_nobody_runs_them() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = Store::open(temp.path()).unwrap();
+    let locked = store.reserve(&id("c")).unwrap().commit();
+    locked.write(&record(Stage::Gone)).unwrap();
+    assert!(matches!(store.load(&id("c")), Err(Error::Unknown(_))));
+    assert!(matches!(Store::open(temp.path()).unwrap().lock(&id("c")), Err(Error::Unknown(_))));
+    assert!(store.list().unwrap().is_empty());
+    drop(locked);
+    let left = store.load(&id("c")).unwrap();
+    assert_eq!(observe(&left, &Facts::default()).status(), Status::Stopped);
+    store.lock(&id("c")).unwrap().remove().unwrap();
+    assert!(matches!(store.load(&id("c")), Err(Error::Unknown(_))));
+}

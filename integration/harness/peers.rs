@@ -171,6 +171,8 @@ pub const DEVIATIONS: &[(Kind, &str, &str)] = &[
     (Kind::Runc, "hooks::a_hook_that_takes_too_long_is_killed_with_its_children", "waits for the children"),
     (Kind::Crun, "hooks::a_failing_hook_before_start_fails_create", "exit status 255"),
     (Kind::Crun, "hooks::a_missing_hook_is_named", "exit status 255"),
+    (Kind::Crun, "hooks::poststop_hooks_run_when_create_or_run_fails", "none run"),
+    (Kind::Crun, "hooks::poststop_hooks_run_without_the_bundle", "ends by SIGPIPE"),
     (Kind::Crun, "hooks::hooks_get_the_state_on_stdin", "the pid is the host's everywhere"),
     (Kind::Crun, "bad_input::a_bad_id", "takes any file name"),
     (Kind::Crun, "bad_input::a_state_directory_that_cannot_be_written", OWN_WORDS),

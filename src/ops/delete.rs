@@ -1,13 +1,14 @@
 //! `delete`: what is left of a container, from its record alone.
 
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use super::options::DeleteOptions;
 use super::{Place, Result, hook_state};
 use crate::hooks::Status;
 use crate::hooks::{self, Place as HookPlace};
 use crate::plan;
-use crate::state::{Error as StoreError, Locked, Record, Removable, Store};
+use crate::state::{Error as StoreError, Locked, Record, Removable, Stage, Store};
 use crate::sys::proc::Proc;
 use crate::sys::{self, Errno, process, socket};
 use crate::types::{ProcessRef, Signal};
@@ -57,8 +58,9 @@ fn kill(pidfd: impl AsFd) -> sys::Result<()> {
     }
 }
 
-/// Removes what a container without processes leaves: cgroups, mounts, state; then runs the poststop hooks. A hook that fails is no
-/// reason to keep the rest.
+/// Removes what a container without processes leaves: cgroups, mounts; then runs the poststop hooks, and forgets it. A hook that fails
+/// is no reason to keep the rest. Who dies before all hooks have run leaves a container to delete: without its record nobody would
+/// know of what the hooks have to undo.
 pub(super) fn clean(container: Locked, record: &Record) -> Result<()> {
     if let Some(cgroup) = &record.cgroup {
         // Processes that outlived init, where the pid namespace is shared.
@@ -68,17 +70,26 @@ pub(super) fn clean(container: Locked, record: &Record) -> Result<()> {
     if let Some(covered) = record.covered_mount {
         rootfs::detach(&record.rootfs, covered)?;
     }
+    let ran = match record.hooks.poststop.is_empty() {
+        true => Ok(()),
+        false => {
+            container.write(&Record { stage: Stage::Gone, ..record.clone() })?;
+            poststop(record)
+        }
+    };
     container.remove()?;
-    poststop(record)
+    ran
 }
 
-fn poststop(record: &Record) -> Result<()> {
+/// Runs the poststop hooks, in the bundle or where that is gone too, in `/`.
+pub(super) fn poststop(record: &Record) -> Result<()> {
     if record.hooks.poststop.is_empty() {
         return Ok(());
     }
     let list = plan::hooks_of(&record.hooks.poststop, "hooks.poststop")?;
     let document = hook_state(record, Status::Stopped, None)?;
-    let place = HookPlace { kind: "poststop", cwd: &record.bundle, environment: None };
+    let cwd = if record.bundle.is_dir() { &record.bundle } else { Path::new("/") };
+    let place = HookPlace { kind: "poststop", cwd, environment: None };
     // The specification: a failure is logged, the remaining hooks run, and the command succeeds.
     drop(hooks::run_all(&list, &document, &place));
     Ok(())

@@ -86,7 +86,7 @@ fn find(store: &Store, options: &ExecOptions, proc: &Proc) -> Result<Target> {
     let stopped = || Refused::Exec(Status::Stopped);
     let pid = match record.stage {
         Stage::Created { init } | Stage::Running { init } => init.pid,
-        Stage::Creating | Stage::Lost => {
+        Stage::Creating | Stage::Gone | Stage::Lost => {
             let state = store.state(&record, proc)?;
             return Err(Refused::Exec(state.status()).into());
         }

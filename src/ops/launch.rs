@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use super::first_record::first_record;
-use super::guard::AttachedRootfs;
+use super::guard::{AttachedRootfs, Poststop};
 use super::options::CreateOptions;
 use super::outlet::{Outlet, PidfdSocket};
 use super::process::{ChildGuard, write_pid_file};
@@ -55,6 +55,7 @@ pub(super) struct Launched {
     rootfs: Option<AttachedRootfs>,
     devices: Option<network::Devices>,
     resctrl: Option<resctrl::Groups>,
+    poststop: Poststop,
     pub(super) record: Record,
     reservation: Reservation,
     pub(super) plan: Plan,
@@ -119,6 +120,7 @@ impl Launched {
         }
         self.devices.iter_mut().for_each(network::Devices::keep);
         self.resctrl.iter_mut().for_each(resctrl::Groups::keep);
+        self.poststop.keep();
         let container = self.reservation.commit();
         std::mem::forget(self.proc);
         Ok((self.init, self.link, self.record, container))
@@ -196,6 +198,7 @@ fn launch_after(
         rootfs,
         devices,
         resctrl,
+        poststop: Poststop::of(&record),
         record,
         reservation,
         plan,

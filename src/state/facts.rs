@@ -53,7 +53,7 @@ fn look(record: &Record, proc: &Proc, lock_held: bool) -> Result<State> {
 fn gather(record: &Record, proc: &Proc, lock_held: bool) -> sys::Result<Facts> {
     let mut facts = Facts { lock_held, ..Facts::default() };
     match record.stage {
-        Stage::Lost | Stage::Creating => return Ok(facts),
+        Stage::Lost | Stage::Creating | Stage::Gone => return Ok(facts),
         Stage::Created { init } | Stage::Running { init } => facts.init_alive = is_alive(proc, init)?,
     }
     if !facts.init_alive {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 
-use super::record::Record;
+use super::record::{Record, Stage};
 use super::store::{Error, Result, failed};
 use crate::sys::fd::{self, Resolve};
 use crate::sys::{self, Errno, lock};
@@ -248,6 +248,10 @@ fn wait(dir: &OwnedFd, id: &ContainerId) -> Result<()> {
     let mut since = None;
     let mut pause = Duration::from_micros(500);
     while !lock::try_lock(dir, true).map_err(failed("lock", id))? {
+        // Nobody has to wait for hooks of a container that is gone: they may want to know whether it is.
+        if read_record(dir, Path::new(""), id)?.is_some_and(|record| record.stage == Stage::Gone) {
+            return Err(Error::Unknown(id.clone()));
+        }
         if since.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
             return Err(Error::Busy(id.clone()));
         }

@@ -70,6 +70,9 @@ pub enum Stage {
         #[serde(with = "process_ref")]
         init: ProcessRef,
     },
+    /// All of it is gone but this record: its poststop hooks run. Without anybody who has the lock they were interrupted, and are to
+    /// run again.
+    Gone,
     /// There is a directory of that name, but no record that could be read: keg was killed before it
     /// wrote one, or the host lost power. Never written.
     #[serde(skip)]
@@ -158,7 +161,7 @@ mod tests {
         let mut record = Record::lost(id.clone());
         record.annotations.insert("a".into(), "b".into());
         record.cgroup = Some(CgroupRecord::default());
-        for stage in [Stage::Creating, Stage::Created { init }, Stage::Running { init }] {
+        for stage in [Stage::Creating, Stage::Created { init }, Stage::Running { init }, Stage::Gone] {
             record.stage = stage;
             let bytes = serde_json::to_vec(&record).unwrap();
             assert_eq!(Record::parse(&id, &bytes).as_ref(), Some(&record));

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
 use super::locked::{Locked, Reservation, read_record};
-use super::record::Record;
+use super::record::{Record, Stage};
 use crate::sys::error::Named;
 use crate::sys::fd;
 use crate::sys::{self, Errno};
@@ -98,7 +98,10 @@ impl Store {
         let root = self.root.as_ref().ok_or_else(|| Error::Unknown(id.clone()))?;
         let name = Path::new(id.as_str());
         if let Some(record) = read_record(root, name, id)? {
-            return Ok(record);
+            return match record.stage == Stage::Gone && self.is_locked(id)? {
+                true => Err(Error::Unknown(id.clone())),
+                false => Ok(record),
+            };
         }
         match fd::stat_at(root, name) {
             Ok(stat) if fd::file_type(&stat) == nix::sys::stat::SFlag::S_IFDIR => {
