@@ -399,7 +399,8 @@ fn a_hook_may_ignore_a_state_that_is_larger_than_a_pipe() {
 #[test]
 fn poststop_hooks_run_when_create_or_run_fails() {
     with_runtime(|rt| {
-        let steps: [(&str, fn(&mut Value)); 3] = [
+        type Step = (&'static str, fn(&mut Value));
+        let steps: [Step; 3] = [
             ("a hook after it fails", |c| {
                 c["hooks"]["createRuntime"].as_array_mut().unwrap().push(json!({"path": "/bin/false"}));
             }),
