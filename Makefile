@@ -35,8 +35,8 @@ PACKAGES := attr bash binutils buildah busybox-static crun gcc iproute2 jq libar
 # What the virtual machine is made of.
 PACKAGES += cpio dbus e2fsprogs qemu-system-x86 xz-utils
 # The callers that the tests drive.
-PACKAGES += catatonit conmon containerd docker.io iptables podman
-# The plugins that keg-hook-cni runs in tests.
+PACKAGES += catatonit conmon containerd docker.io iptables podman protobuf-compiler
+# The plugins that keg-hook-cni and containerd's CRI plugin run in tests.
 PACKAGES += containernetworking-plugins
 
 .DEFAULT_GOAL := help
@@ -74,7 +74,7 @@ unit: ## tests without root: parsers, plans, states, layers
 	$(RUN_TESTS) -p keg $(HOOKS:%=-p keg-hook-%)
 
 integration: build probe image ## tests with root; KEG_UNDER_TEST=runc|crun|PATH runs them against another runtime
-	$(ROOT_TEST) -p integration
+	$(ROOT_TEST) -p integration -p cri
 	@$(AS_ROOT) scripts/remove-cgroups.sh /keg-test
 
 peers: build probe ## the integration tests against Debian's runc and crun, without the stress tests

@@ -48,7 +48,7 @@ fn alone(binary: &Path, scenario: &(impl Fn(&Runtime) -> Seen + Sync)) -> Seen {
     let one = || {
         eprintln!("with {}", binary.display());
         let rt = Runtime::of(binary.to_owned());
-        isolate(rt.dir());
+        isolate();
         let before = Host::look(&rt);
         let seen = scenario(&rt);
         before.assert_same_for_callers(&rt);
@@ -58,11 +58,12 @@ fn alone(binary: &Path, scenario: &(impl Fn(&Runtime) -> Seen + Sync)) -> Seen {
     done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-fn isolate(dir: &Path) {
+fn isolate() {
     unshare(CloneFlags::CLONE_NEWNET).unwrap();
-    mount_hierarchies(&dir.join("hierarchies"));
     mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
     fs::create_dir("/run/lock").unwrap();
+    // Not where a directory is removed with all that is in it.
+    mount_hierarchies(Path::new("/run/hierarchies"));
     let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
     assert!(up.expect("iproute2 is installed by `make setup`").success());
 }
@@ -81,6 +82,11 @@ fn mount_hierarchies(dir: &Path) {
         mount(Some("cgroup"), &place, Some("cgroup"), MsFlags::empty(), Some(options.as_str())).unwrap();
         eprintln!("the hierarchy {name} is mounted nowhere but here");
     }
+}
+
+/// Gives this thread an empty `/var/lib`: some callers keep things there whatever they are told.
+pub fn hide_var_lib() {
+    mount(Some("tmpfs"), "/var/lib", Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
 }
 
 /// A program that serves on a socket until it is stopped, which happens when this is dropped.

@@ -8,6 +8,7 @@
 pub mod bundle;
 pub mod caller;
 pub mod command;
+pub mod docs;
 pub mod host;
 pub mod inside;
 pub mod peers;

@@ -196,7 +196,7 @@ pub(crate) fn binary() -> PathBuf {
 }
 
 /// A program by its name; the places for root's programs are not in everybody's PATH.
-pub(crate) fn find(name: &str) -> PathBuf {
+pub fn find(name: &str) -> PathBuf {
     let path = std::env::var("PATH").unwrap_or_default();
     let mut places = path.split(':').chain(["/usr/sbin", "/usr/bin"]).map(|d| Path::new(d).join(name));
     places.find(|p| p.is_file()).unwrap_or_else(|| panic!("{name}: not found in PATH"))
@@ -223,7 +223,8 @@ fn newest_below(directory: &Path) -> SystemTime {
 /// As cargo tells it to what it runs; a copy in the virtual machine is told another place.
 pub(crate) fn workspace() -> PathBuf {
     let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").into());
-    Path::new(&package).parent().unwrap().to_owned()
+    let folder = Path::new(&package).ancestors().find(|folder| folder.ends_with("integration"));
+    folder.and_then(Path::parent).expect("packages of tests lie in integration/").to_owned()
 }
 
 /// The build directory, where the Makefile leaves `keg`, `probe` and the images.

@@ -5,6 +5,7 @@
 #   DIR/small    umoci    busybox alone, under the same kind of application layer
 #   DIR/skopeo   skopeo   the small image as skopeo writes it
 #   DIR/buildah  buildah  the small image with one more layer, committed by buildah
+#   DIR/pause    umoci    catatonit alone, which waits: what the first container of a pod runs
 #
 # Each has the tag `latest`. The application layer changes, adds, hardlinks and deletes files of the layer below, makes a
 # directory opaque, and carries extended attributes and a file capability.
@@ -43,6 +44,17 @@ busybox() {
     echo 'to be deleted' >"$root/usr/share/doc/package/copyright"
     for n in 1 2 3; do echo "lower $n" >"$root/var/lib/data/$n"; done
     tar -C "$root" --numeric-owner -cf "$1" .
+}
+
+pause() {
+    local image=$work/layouts/pause:latest bundle=$work/bundle-pause
+    umoci init --layout "$work/layouts/pause"
+    umoci new --image "$image"
+    umoci unpack --image "$image" "$bundle" 2>/dev/null
+    install -m 755 /usr/bin/catatonit "$bundle/rootfs/pause"
+    umoci repack --image "$image" "$bundle"
+    umoci config --image "$image" --config.entrypoint /pause --config.cmd -P
+    umoci gc --layout "$work/layouts/pause"
 }
 
 # Adds the base layer and the application layer to a new layout: `layout NAME BASE_TAR`.
@@ -102,6 +114,7 @@ mkdir "$work/layouts"
 say "small image: busybox"
 busybox "$work/busybox.tar"
 layout small "$work/busybox.tar"
+pause
 cd "$work/layouts"
 skopeo copy --quiet --insecure-policy oci:small:latest oci:skopeo:latest
 with_buildah
