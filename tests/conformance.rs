@@ -76,7 +76,8 @@ fn document() -> String {
     writeln!(
         text,
         "\n## Validation programs\n\n{} of the {PROGRAMS} programs of runtime-tools pass on the host where keg is developed: cgroups in the \
-         hybrid layout, Linux 6.18, a root without CAP_SYS_RESOURCE, no security\nmodules. The {} others, and why:\n\n| program | what it \
+         hybrid layout, Linux 6.18, no security modules. The runner gives those\nthat want them controllers in hierarchies of version 1, and \
+         process_capabilities the root of a user namespace where the host's lacks a capability. The {} others, and why:\n\n| program | what it \
          says | reason | more |\n|---|---|---|---|",
         passing.len(),
         exceptions.len()

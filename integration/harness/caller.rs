@@ -62,26 +62,8 @@ fn isolate() {
     unshare(CloneFlags::CLONE_NEWNET).unwrap();
     mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
     fs::create_dir("/run/lock").unwrap();
-    // Not where a directory is removed with all that is in it.
-    mount_hierarchies(Path::new("/run/hierarchies"));
     let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
     assert!(up.expect("iproute2 is installed by `make setup`").success());
-}
-
-/// containerd's shim counts nothing where a hierarchy of version 1 is mounted nowhere: another program may have left one.
-fn mount_hierarchies(dir: &Path) {
-    let mounted = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
-    let options: Vec<_> = mounted.lines().filter_map(|line| line.split_once(" - cgroup ")).collect();
-    let has = |name: &str| options.iter().any(|(_, options)| options.split([' ', ',']).any(|o| o == name));
-    let own = fs::read_to_string("/proc/thread-self/cgroup").unwrap();
-    let names = own.lines().filter_map(|line| line.split(':').nth(1)).filter(|name| !name.is_empty());
-    for name in names.filter(|name| !name.split(',').all(has)) {
-        let place = dir.join(name);
-        fs::create_dir_all(&place).unwrap();
-        let options = if name.contains('=') { format!("none,{name}") } else { name.to_owned() };
-        mount(Some("cgroup"), &place, Some("cgroup"), MsFlags::empty(), Some(options.as_str())).unwrap();
-        eprintln!("the hierarchy {name} is mounted nowhere but here");
-    }
 }
 
 /// Gives this thread an empty `/var/lib`: some callers keep things there whatever they are told.
