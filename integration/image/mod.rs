@@ -3,6 +3,7 @@
 mod bad_input;
 mod compare;
 mod fruit;
+mod hooks;
 mod interrupt;
 // Layouts made in memory, as the tests without root have them; not all of it is used here.
 #[allow(dead_code)]

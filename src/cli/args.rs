@@ -217,7 +217,7 @@ pub struct SpecArgs {
     /// For a user who is not root
     #[arg(long)]
     rootless: bool,
-    /// Have a hook that keg ships called: cni[=FILE] or trace=FILE
+    /// Have a hook that keg ships called: cni[=NETWORK,...] or trace=FILE
     #[arg(long, value_name = "NAME[=CONFIG]", value_parser = WantedHook::from_str, action = clap::ArgAction::Append)]
     hook: Vec<WantedHook>,
 }

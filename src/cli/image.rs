@@ -43,7 +43,7 @@ pub struct UnpackFlags {
     /// The most memory that a zstd layer may ask for [default: 128M]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_window: Option<u64>,
-    /// Have a hook that keg ships called: cni[=FILE] or trace=FILE
+    /// Have a hook that keg ships called: cni[=NETWORK,...] or trace=FILE
     #[arg(long, value_name = "NAME[=CONFIG]", value_parser = WantedHook::from_str, action = clap::ArgAction::Append)]
     hook: Vec<WantedHook>,
 }

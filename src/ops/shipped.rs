@@ -81,17 +81,16 @@ pub fn place(wanted: &[WantedHook]) -> Result<Placed> {
         }
         let program = format!("{}{name}", shipped::PREFIX);
         let path = find(&program).ok_or(Error::Missing(name, program))?;
-        if let Some(file) = config {
-            let failed = |error| Error::File(name, file.clone(), error);
+        for file in config.iter().flat_map(|config| hook.takes.files(config)) {
+            let failed = |error| Error::File(name, file.to_owned(), error);
             match hook.takes {
-                Takes::Config => fs::metadata(file).map(drop).map_err(failed)?,
-                Takes::Output if make(file).map_err(failed)? => placed.made.push(file.clone()),
+                Takes::Networks => fs::metadata(file).map(drop).map_err(failed)?,
+                Takes::Output if make(file).map_err(failed)? => placed.made.push(file.to_owned()),
                 Takes::Output => {}
             }
         }
-        let text = |path: &Path| path.to_str().map(str::to_owned).ok_or(Error::Text(name, path.to_owned()));
-        let config = config.as_deref().map(text).transpose()?;
-        placed.additions.add(hook, &text(&path)?, config.as_deref());
+        let path = path.to_str().ok_or_else(|| Error::Text(name, path.clone()))?;
+        placed.additions.add(hook, path, config.as_deref());
     }
     Ok(placed)
 }
@@ -169,30 +168,25 @@ fn finding(hook: &Hook, point: Point, place: &str) -> Option<Finding> {
             Some(error("path", what, "`keg spec --hook NAME` puts it where it belongs"))
         }
         Some(Ok(known)) if point != Point::StartContainer => {
-            let file = config(hook, known.takes)?;
-            let there = match known.takes {
-                Takes::Config => file,
-                // It is made by the first call.
-                Takes::Output => file.parent()?,
+            let missing = |file: &Path| {
+                // What is written is made by the first call.
+                let there = if known.takes == Takes::Output { file.parent()? } else { file };
+                let problem = describe_io(&fs::metadata(there).err()?);
+                Some(format!("the hook {}: {there:?}: {problem}", known.name))
             };
-            let what = |problem| format!("the hook {}: {there:?}: {problem}", known.name);
-            let problem = fs::metadata(there).err()?;
-            Some(error(
-                "args",
-                what(describe_io(&problem)),
-                "name a file that is there, or leave the hook out",
-            ))
+            let what = known.takes.files(config(hook, known.takes)?).find_map(missing)?;
+            Some(error("args", what, "name a file that is there, or leave the hook out"))
         }
         _ => None,
     }
 }
 
 /// The CONFIG among its arguments.
-fn config(hook: &Hook, takes: Takes) -> Option<&Path> {
+fn config(hook: &Hook, takes: Takes) -> Option<&str> {
     let flag = match takes {
-        Takes::Config => "--config",
+        Takes::Networks => "--config",
         Takes::Output => "--file",
     };
     let args = hook.args().as_deref()?;
-    args.iter().skip_while(|word| *word != flag).nth(1).map(Path::new)
+    args.iter().skip_while(|word| *word != flag).nth(1).map(String::as_str)
 }

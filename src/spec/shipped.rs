@@ -1,7 +1,7 @@
 //! The hooks that keg ships: what each is called, at which points it runs, what it takes, and what config.json has for it. They are ordinary
 //! hooks of the specification; nothing in the runtime knows them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 use serde::Serialize;
@@ -43,10 +43,36 @@ impl Point {
 /// What a hook's CONFIG is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Takes {
-    /// A file to read, or none: `--config FILE`.
-    Config,
+    /// Networks, separated by commas, each a file or a name; or none: `--config LIST`.
+    Networks,
     /// The file to append to: `--point POINT --file FILE`.
     Output,
+}
+
+impl Takes {
+    /// The parts of a CONFIG; what is a path is told from a name as the hook tells it.
+    fn parts(self, config: &str) -> impl Iterator<Item = (&str, bool)> {
+        let separator = move |char| self == Self::Networks && char == ',';
+        config.split(separator).map(move |part| {
+            let network = [".conflist", ".conf", ".json"].iter().any(|end| part.ends_with(end));
+            (part, self == Self::Output || part.contains('/') || network)
+        })
+    }
+
+    /// The files among the parts of a CONFIG.
+    pub fn files(self, config: &str) -> impl Iterator<Item = &Path> {
+        self.parts(config).filter(|(_, is_file)| *is_file).map(|(part, _)| Path::new(part))
+    }
+
+    /// The same CONFIG, wherever the hook is called.
+    fn absolute(self, config: &str) -> Option<String> {
+        let part = |(part, is_file): (&str, bool)| match (part.contains('\0') || part.is_empty(), is_file) {
+            (true, _) => None,
+            (false, true) => std::path::absolute(part).ok()?.to_str().map(str::to_owned),
+            (false, false) => Some(part.to_owned()),
+        };
+        Some(self.parts(config).map(part).collect::<Option<Vec<_>>>()?.join(","))
+    }
 }
 
 /// A hook that keg ships.
@@ -58,8 +84,9 @@ pub struct Shipped {
     pub points: &'static [Point],
     /// What CONFIG means to it.
     pub takes: Takes,
-    /// How many seconds each call may take.
-    pub timeout: u32,
+    /// How many seconds each call may take. None for what cannot take long: Debian's crun now and then misses the end of a short hook that
+    /// has a timeout, and waits for all of it.
+    pub timeout: Option<u32>,
 }
 
 /// All of them, by name.
@@ -67,8 +94,8 @@ pub const SHIPPED: &[Shipped] = &[
     Shipped {
         name: "cni",
         points: &[Point::CreateRuntime, Point::Poststop],
-        takes: Takes::Config,
-        timeout: 60,
+        takes: Takes::Networks,
+        timeout: Some(60),
     },
     Shipped {
         name: "trace",
@@ -81,7 +108,7 @@ pub const SHIPPED: &[Shipped] = &[
             Point::Poststop,
         ],
         takes: Takes::Output,
-        timeout: 10,
+        timeout: None,
     },
 ];
 
@@ -101,8 +128,8 @@ pub fn find(name: &str) -> Option<&'static Shipped> {
 pub struct WantedHook {
     /// Which.
     pub hook: &'static Shipped,
-    /// Its CONFIG, absolute.
-    pub config: Option<PathBuf>,
+    /// Its CONFIG, whose paths are absolute.
+    pub config: Option<String>,
 }
 
 /// No hook that can be had.
@@ -117,9 +144,9 @@ pub enum InvalidHook {
     /// It cannot be without.
     #[error("the hook {0} needs a file: {0}=FILE")]
     Without(&'static str),
-    /// A path that cannot be made absolute.
-    #[error("{0:?} is no path of a file")]
-    Path(String),
+    /// It makes no sense.
+    #[error("the hook {0}: {1:?} is no path of a file")]
+    Config(&'static str, String),
 }
 
 impl FromStr for WantedHook {
@@ -128,10 +155,8 @@ impl FromStr for WantedHook {
     fn from_str(text: &str) -> Result<Self, InvalidHook> {
         let (name, config) = text.split_once('=').map_or((text, None), |(name, config)| (name, Some(config)));
         let hook = find(name).ok_or_else(|| InvalidHook::Unknown { name: name.to_owned() })?;
-        let absolute = |path: &str| match path.contains('\0') {
-            true => Err(InvalidHook::Path(path.to_owned())),
-            false => std::path::absolute(path).map_err(|_| InvalidHook::Path(path.to_owned())),
-        };
+        let absolute =
+            |text| hook.takes.absolute(text).ok_or_else(|| InvalidHook::Config(hook.name, text.to_owned()));
         let config = config.map(absolute).transpose()?;
         match (hook.takes, &config) {
             (Takes::Output, None) => Err(InvalidHook::Without(hook.name)),
@@ -145,7 +170,8 @@ impl FromStr for WantedHook {
 pub struct Entry {
     path: String,
     args: Vec<String>,
-    timeout: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout: Option<u32>,
 }
 
 /// The lists of config.json.
@@ -222,7 +248,7 @@ impl Additions {
             }
             let mut args = vec![name.clone()];
             match (hook.takes, file) {
-                (Takes::Config, Some(file)) => args.extend(["--config".to_owned(), file]),
+                (Takes::Networks, Some(file)) => args.extend(["--config".to_owned(), file]),
                 (Takes::Output, Some(file)) => {
                     args.extend(["--point", point.name(), "--file"].map(str::to_owned));
                     args.push(file);
@@ -253,6 +279,8 @@ pub fn recognise(program: &Path) -> Option<Result<&'static Shipped, &str>> {
 mod tests {
     use std::path::Path;
 
+    use serde_json::json;
+
     use super::{Additions, SHIPPED, WantedHook, find, recognise};
 
     fn wanted(text: &str) -> Result<WantedHook, String> {
@@ -264,15 +292,20 @@ mod tests {
         let cni = wanted("cni").unwrap();
         assert_eq!((cni.hook.name, cni.config), ("cni", None));
         let trace = wanted("trace=/a=b").unwrap();
-        assert_eq!(trace.config.as_deref(), Some(Path::new("/a=b")));
-        let relative = wanted("trace=x/y").unwrap().config.unwrap();
-        assert_eq!(relative, std::env::current_dir().unwrap().join("x/y"));
+        assert_eq!(trace.config.as_deref(), Some("/a=b"));
+        let here = std::env::current_dir().unwrap().display().to_string();
+        assert_eq!(wanted("trace=x,y").unwrap().config, Some(format!("{here}/x,y")));
+        let networks = wanted("cni=inner,x.conflist,./outer").unwrap().config.unwrap();
+        assert_eq!(networks, format!("inner,{here}/x.conflist,{here}/outer"));
+        let files: Vec<_> =
+            find("cni").unwrap().takes.files(&networks).map(|file| file.display().to_string()).collect();
+        assert_eq!(files, [format!("{here}/x.conflist"), format!("{here}/outer")]);
         for (bad, why) in [
             ("", "unknown hook \"\", known are cni, trace"),
             ("tracer=/a", "unknown hook \"tracer\", known are cni, trace"),
             ("trace", "the hook trace needs a file: trace=FILE"),
-            ("trace=", "\"\" is no path of a file"),
-            ("cni=", "\"\" is no path of a file"),
+            ("trace=", "the hook trace: \"\" is no path of a file"),
+            ("cni=a,,b", "the hook cni: \"a,,b\" is no path of a file"),
         ] {
             assert_eq!(wanted(bad), Err(why.to_owned()), "{bad}");
         }
@@ -280,29 +313,25 @@ mod tests {
 
     #[test]
     fn hooks_are_called_as_they_expect_it() {
+        let hooks = |additions: &Additions| serde_json::to_value(&additions.hooks).unwrap();
         let mut additions = Additions::default();
         additions.add(find("cni").unwrap(), "/p/keg-hook-cni", Some("/n.conflist"));
-        let entry = |args: &[&str], path: &str, timeout| serde_json::json!({"path": path, "args": args, "timeout": timeout});
-        let cni = entry(&["keg-hook-cni", "--config", "/n.conflist"], "/p/keg-hook-cni", 60);
-        assert_eq!(
-            serde_json::to_value(&additions.hooks).unwrap(),
-            serde_json::json!({"createRuntime": [cni], "poststop": [cni]})
-        );
+        let args = ["keg-hook-cni", "--config", "/n.conflist"];
+        let cni = json!({"path": "/p/keg-hook-cni", "args": args, "timeout": 60});
+        assert_eq!(hooks(&additions), json!({"createRuntime": [cni], "poststop": [cni]}));
         assert!(additions.mounts.is_empty());
         let mut without = Additions::default();
         without.add(find("cni").unwrap(), "/p/keg-hook-cni", None);
-        let hooks = serde_json::to_value(&without.hooks).unwrap();
-        assert_eq!(hooks["poststop"][0]["args"], serde_json::json!(["keg-hook-cni"]));
+        assert_eq!(hooks(&without)["poststop"][0]["args"], json!(["keg-hook-cni"]));
 
         additions.add(find("trace").unwrap(), "/p/keg-hook-trace", Some("/t"));
-        let hooks = serde_json::to_value(&additions.hooks).unwrap();
+        let hooks = hooks(&additions);
         assert_eq!(hooks.as_object().unwrap().len(), 6);
         assert_eq!(hooks["poststop"][0], cni);
-        let outside =
-            entry(&["keg-hook-trace", "--point", "poststop", "--file", "/t"], "/p/keg-hook-trace", 10);
-        assert_eq!(hooks["poststop"][1], outside);
+        let args = ["keg-hook-trace", "--point", "poststop", "--file", "/t"];
+        assert_eq!(hooks["poststop"][1], json!({"path": "/p/keg-hook-trace", "args": args}));
         let args = ["keg-hook-trace", "--point", "startContainer", "--file", "/dev/.keg/trace"];
-        assert_eq!(hooks["startContainer"][0], entry(&args, "/dev/.keg/keg-hook-trace", 10));
+        assert_eq!(hooks["startContainer"][0], json!({"path": "/dev/.keg/keg-hook-trace", "args": args}));
         let mounts: Vec<_> =
             additions.mounts.iter().map(|bind| (&*bind.source, &*bind.destination)).collect();
         assert_eq!(mounts, [("/p/keg-hook-trace", "/dev/.keg/keg-hook-trace"), ("/t", "/dev/.keg/trace")]);
