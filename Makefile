@@ -6,8 +6,6 @@ JOBS ?= $(shell nproc)
 STATIC_FLAGS := RUSTFLAGS='-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs'
 RELEASE_BUILD := --locked --release --target $(HOST_TRIPLE) -j $(JOBS)
 RELEASE := target/$(HOST_TRIPLE)/release
-# Blocks of 20 for each runtime.
-ROUNDS ?= 5
 # Generated tests are the same every time; another seed may find more.
 export PROPTEST_RNG_SEED ?= 1
 SIZE_LIMIT := 4194304
@@ -38,9 +36,11 @@ PACKAGES += cpio dbus e2fsprogs qemu-system-x86 xz-utils
 PACKAGES += catatonit conmon containerd docker.io iptables podman protobuf-compiler
 # The plugins that keg-hook-cni and containerd's CRI plugin run in tests.
 PACKAGES += containernetworking-plugins
+# What keg is compared with, what that is built with, and the packages that the image set is made of.
+BENCH_PACKAGES := clang golang-github-containers-common isal libclang-dev libelf-dev libseccomp-dev pigz pkg-config python3-pip zlib1g-dev zstd
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build probe image demo lint unit integration peers vm-image vm test conformance runtime-tools bench-quick clean
+.PHONY: help setup build probe image demo lint unit integration peers vm-image vm test conformance runtime-tools bench bench-quick bench-programs clean
 
 help: ## list the targets (the default)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1 \2/p' Makefile | while read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -101,10 +101,16 @@ conformance: ## make docs/conformance.md of the tables it is made of
 runtime-tools: build ## run every program of a built runtime-tools tree: RUNTIME_TOOLS=DIR
 	@$(AS_ROOT) integration/runtime-tools/run.sh "$(RUNTIME_TOOLS)"
 
-bench-quick: build ## time keg beside Debian's crun and runc: run, lifecycle, exec, state, with cgroups of version 1 and 2
-	cargo build --locked --release -p integration --bin bench
-	@$(AS_ROOT) target/release/bench $(ROUNDS)
-	@$(AS_ROOT) scripts/remove-cgroups.sh /keg-bench
+bench: build bench-programs ## write docs/benchmarks.md from measurements of keg and its peers, 30 minutes: ONLY=start,exec ROUNDS=5
+	@scripts/setup.sh $(PACKAGES) $(BENCH_PACKAGES)
+	@integration/bench/prepare.sh target $(ONLY)
+	@$(AS_ROOT) $(RELEASE)/bench all $(or $(ROUNDS),5) $(ONLY)
+
+bench-quick: build bench-programs ## the ratios alone, in less than two minutes: run, lifecycle, exec, state; ROUNDS=3
+	@$(AS_ROOT) $(RELEASE)/bench quick $(or $(ROUNDS),3)
+
+bench-programs: # static, so that what is measured with takes little memory itself
+	$(STATIC_FLAGS) cargo build $(RELEASE_BUILD) -p integration --bins
 
 clean: ## remove everything that was built
 	@$(SUDO) rm -rf target/images target/demo target/vm

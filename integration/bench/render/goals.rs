@@ -1,0 +1,211 @@
+//! What keg sets out to show beside what was measured, and where it is slower than a peer.
+
+use crate::parts::tools::IMAGES;
+use crate::parts::{memory, parallel, scale, start, unpack};
+use crate::results::Results;
+use crate::views::VIEWS;
+
+use super::tables::shown;
+
+/// One line: what is wanted, what it is, whether that is enough.
+struct Goal {
+    what: String,
+    wanted: String,
+    measured: String,
+    met: bool,
+}
+
+/// Every goal that there are numbers for.
+pub fn goals(results: &Results) -> String {
+    let mut goals = Vec::new();
+    for view in VIEWS.map(|view| view.name) {
+        speed(results, view, &mut goals);
+        parallel_starts(results, view, &mut goals);
+        profile(results, view, &mut goals);
+        sizes(results, view, &mut goals);
+        others_present(results, view, &mut goals);
+    }
+    images(results, &mut goals);
+    if results.keg_bytes > 0 {
+        goals.push(at_most("size of the binary", results.keg_bytes as f64 / 1_048_576.0, 3.5, "MiB"));
+    }
+    let mut text =
+        "\n## What keg sets out to show\n\n| | wanted | measured | |\n|---|---:|---:|---|\n".to_owned();
+    for goal in &goals {
+        let verdict = if goal.met { "✓" } else { "✗ missed" };
+        text += &format!("| {} | {} | {} | {verdict} |\n", goal.what, goal.wanted, goal.measured);
+    }
+    let met = goals.iter().filter(|goal| goal.met).count();
+    text + &format!("\n{met} of {} are met.\n", goals.len())
+}
+
+fn at_least(what: impl Into<String>, measured: f64, wanted: f64) -> Goal {
+    let (what, met) = (what.into(), measured >= wanted);
+    Goal { what, wanted: format!("≥ {wanted}×"), measured: format!("{measured:.2}×"), met }
+}
+
+fn at_most(what: impl Into<String>, measured: f64, wanted: f64, unit: &str) -> Goal {
+    let (what, met) = (what.into(), measured <= wanted);
+    let number = |value: f64| match unit {
+        "×" => format!("{value:.2}×"),
+        "MiB" | "ms" => format!("{value:.2} {unit}"),
+        _ => format!("{} {unit}", shown(value, unit)),
+    };
+    let wanted = if unit == "×" { format!("≤ {wanted}×") } else { format!("≤ {}", number(wanted)) };
+    Goal { what, wanted, measured: number(measured), met }
+}
+
+fn speed(results: &Results, view: &str, goals: &mut Vec<Goal>) {
+    let rows = [
+        ("start", start::RUN, [("crun", 2.2), ("youki", 5.0), ("runc", 5.5)].as_slice()),
+        ("start", start::PODMAN, &[("crun", 7.0), ("runc", 10.0)]),
+        ("exec", "exec", &[("crun", 2.5), ("youki", 5.0), ("runc", 7.5)]),
+    ];
+    for (part, workload, peers) in rows {
+        for (peer, wanted) in peers {
+            let median = |subject: &str| results.median(part, view, workload, subject);
+            if let (Some(peer_median), Some(keg)) = (median(peer), median("keg")) {
+                goals.push(at_least(
+                    format!("{workload}: faster than {peer} ({view})"),
+                    peer_median / keg,
+                    *wanted,
+                ));
+            }
+        }
+    }
+    let median = |part: &str, workload: &str, subject: &str| results.median(part, view, workload, subject);
+    if let (Some(floor), Some(keg)) =
+        (median("start", start::RUN, "floor"), median("start", start::RUN, "keg"))
+    {
+        goals.push(at_most(format!("run: beside the floor ({view})"), keg / floor, 1.6, "×"));
+    }
+    if let (Some(crun), Some(keg)) = (median("cold", start::COLD, "crun"), median("cold", start::COLD, "keg"))
+    {
+        goals.push(at_most(
+            format!("run with nothing in memory: beside crun ({view})"),
+            keg / crun,
+            1.0,
+            "×",
+        ));
+    }
+}
+
+fn parallel_starts(results: &Results, view: &str, goals: &mut Vec<Goal>) {
+    let get = |workload: &str, subject: &str| results.summary("parallel", view, workload, subject);
+    if let (Some(crun), Some(keg)) = (get(parallel::THROUGHPUT, "crun"), get(parallel::THROUGHPUT, "keg")) {
+        goals.push(at_least(
+            format!("64 at once: more a second than crun ({view})"),
+            keg.median / crun.median,
+            1.5,
+        ));
+    }
+    if let (Some(crun), Some(keg)) = (get(parallel::EACH, "crun"), get(parallel::EACH, "keg")) {
+        goals.push(at_most(format!("64 at once: p99 beside crun's ({view})"), keg.p99 / crun.p99, 1.0, "×"));
+    }
+}
+
+fn profile(results: &Results, view: &str, goals: &mut Vec<Goal>) {
+    let median = |workload: &str| results.median("start", view, workload, "keg");
+    if let (Some(with), Some(without)) = (median(start::PODMAN), median(start::RUN)) {
+        goals.push(at_most(
+            format!("what Podman's seccomp profile costs ({view})"),
+            with - without,
+            0.4,
+            "ms",
+        ));
+    }
+}
+
+fn sizes(results: &Results, view: &str, goals: &mut Vec<Goal>) {
+    let median = |part: &str, workload: &str| results.median(part, view, workload, "keg");
+    let executed = results.rows("calls").iter().find(|row| {
+        row.view == view && row.workload == start::RUN && row.subject == "keg" && row.unit == "execve"
+    });
+    if let Some(calls) = median("calls", start::RUN) {
+        goals.push(at_most(format!("system calls of run ({view})"), calls, 350.0, "calls"));
+    }
+    if let Some(executed) = executed.and_then(|row| row.value) {
+        goals.push(at_most(format!("programs executed by run ({view})"), executed.median, 2.0, "execve"));
+    }
+    if let Some(peak) = median("memory", memory::PEAK_OF_RUN) {
+        goals.push(at_most(format!("peak memory of run ({view})"), peak, 2048.0, "KiB"));
+    }
+    if let Some(limit) = median("memory", memory::LIMIT) {
+        goals.push(at_most(format!("smallest memory limit that starts ({view})"), limit, 256.0, "KiB"));
+    }
+}
+
+fn others_present(results: &Results, view: &str, goals: &mut Vec<Goal>) {
+    for among in [scale::AMONG_CONTAINERS, scale::AMONG_MOUNTS] {
+        for operation in scale::OPERATIONS {
+            let median = |among: &str| results.median("scale", view, &scale::name(operation, among), "keg");
+            if let (Some(with), Some(alone)) = (median(among), median(scale::ALONE)) {
+                let what = format!("{}: beside alone ({view})", scale::name(operation, among));
+                goals.push(at_most(what, with / alone, 1.1, "×"));
+            }
+        }
+    }
+}
+
+fn images(results: &Results, goals: &mut Vec<Goal>) {
+    for (image, _) in IMAGES {
+        let median = |subject: &str| results.median("unpack", "", image, subject);
+        let Some(keg) = median("keg") else { continue };
+        if image == "zstd" {
+            if let Some(pipeline) = median("zstd|tar") {
+                goals.push(at_most(format!("unpack {image}: beside zstd\\|tar"), keg / pipeline, 1.0, "×"));
+            }
+        } else {
+            if let Some(umoci) = median("umoci") {
+                goals.push(at_least(format!("unpack {image}: faster than umoci"), umoci / keg, 5.0));
+            }
+            if let (Some(bsdtar), Some(pigz)) = (median("bsdtar"), median("pigz|tar")) {
+                let fastest = bsdtar.min(pigz);
+                goals.push(at_least(
+                    format!("unpack {image}: faster than bsdtar and pigz\\|tar"),
+                    fastest / keg,
+                    1.8,
+                ));
+            }
+        }
+        let peak = results.summary("unpack", "", &format!("{image}: {}", unpack::PEAK), "keg");
+        if let Some(peak) = peak {
+            goals.push(at_most(format!("unpack {image}: peak memory"), peak.p99 / 1024.0, 128.0, "MiB"));
+        }
+    }
+}
+
+/// Every row in which somebody else does better, whatever it is.
+pub fn losses(results: &Results) -> String {
+    let mut text = String::new();
+    for (name, part) in &results.parts {
+        for row in &part.rows {
+            let is_peer = row.subject != "keg" && row.subject != "floor" && !row.subject.contains("alone");
+            let keg = part.rows.iter().find(|keg| {
+                keg.subject == "keg"
+                    && keg.view == row.view
+                    && keg.workload == row.workload
+                    && keg.unit == row.unit
+            });
+            let (Some(peer), Some(keg), true) = (row.value, keg.and_then(|keg| keg.value), is_peer) else {
+                continue;
+            };
+            let ratio = super::tables::ratio(peer.median, keg.median, &row.unit);
+            if ratio < 1.0 && row.unit != "MB" {
+                let [theirs, ours] = [peer.median, keg.median].map(|value| shown(value, &row.unit));
+                let view = if row.view.is_empty() { String::new() } else { format!(", {}", row.view) };
+                let subject = row.subject.replace('|', "\\|");
+                text += &format!(
+                    "| {name}{view} | {} | {subject} | {theirs} | {ours} | {} |\n",
+                    row.workload, row.unit
+                );
+            }
+        }
+    }
+    match text.is_empty() {
+        true => "\n## Where keg is behind\n\nIn no row of this page.\n".to_owned(),
+        false => format!(
+            "\n## Where keg is behind\n\n| part | | who is ahead | theirs | keg's | unit |\n|---|---|---|---:|---:|---|\n{text}"
+        ),
+    }
+}

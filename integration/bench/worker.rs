@@ -1,0 +1,89 @@
+//! Each part in each view is measured by a process of its own: what happens to it is not the end, and what it leaves is removed,
+//! also when the benchmark is interrupted.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::spawn;
+
+use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::Result;
+use crate::results::Row;
+use crate::views::{self, View};
+
+/// Starts one process after the other.
+#[derive(Debug)]
+pub struct Worker {
+    /// Where the process has its private directories.
+    dir: TempDir,
+    /// The process that is measuring: it leads a group.
+    running: Arc<Mutex<Option<Pid>>>,
+}
+
+impl Worker {
+    pub fn new() -> Result<Self> {
+        let worker =
+            Self { dir: tempfile::Builder::new().prefix("keg-bench.").tempdir()?, running: Arc::default() };
+        let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
+        // Only this process: what it starts begins with no signal blocked.
+        signals.thread_block()?;
+        let (dir, running) = (worker.dir.path().to_owned(), Arc::clone(&worker.running));
+        spawn(move || {
+            if signals.wait().is_ok() {
+                end(&dir, &running);
+                std::process::exit(130);
+            }
+        });
+        Ok(worker)
+    }
+
+    /// The rows of one part in one view, or one row that says why there are none.
+    pub fn measure(&self, part: &str, view: View, rounds: usize) -> Vec<Row> {
+        let measured = self.run(part, view, rounds);
+        views::purge();
+        let mut rows =
+            measured.unwrap_or_else(|error| vec![Row::new("any", "keg", "ms").noting(error.to_string())]);
+        for row in &mut rows {
+            row.view = view.name.to_owned();
+        }
+        rows
+    }
+
+    fn run(&self, part: &str, view: View, rounds: usize) -> Result<Vec<Row>> {
+        let file = self.dir.path().join("rows");
+        let mut command = view.command(&std::env::current_exe()?);
+        command.args(["part", part, &rounds.to_string()]).arg(&file);
+        let mut child = command.env("TMPDIR", self.dir.path()).process_group(0).spawn()?;
+        let pid = Pid::from_raw(i32::try_from(child.id())?);
+        self.note(Some(pid));
+        let status = child.wait()?;
+        self.note(None);
+        if !status.success() {
+            return Err(format!("measuring failed: {status}").into());
+        }
+        Ok(serde_json::from_slice(&fs::read(file)?)?)
+    }
+
+    fn note(&self, pid: Option<Pid>) {
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = pid;
+    }
+}
+
+/// The process goes, its containers and their cgroups, its directories. Its mounts go with its namespace.
+fn end(dir: &Path, running: &Mutex<Option<Pid>>) {
+    if let Some(pid) = *running.lock().unwrap_or_else(PoisonError::into_inner) {
+        killpg(pid, Signal::SIGKILL).unwrap_or_default();
+    }
+    views::purge();
+    // What is just ending may still write.
+    for _ in 0..20 {
+        if fs::remove_dir_all(dir).is_ok() || !dir.exists() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
