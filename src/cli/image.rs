@@ -1,6 +1,7 @@
 //! What can be typed for images: `unpack`, `inspect`, and the flags with which `create` and `run` take an image instead of a bundle;
 //! and how the rooms for images and for containers are brought together, neither of which knows the other.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -183,7 +184,7 @@ impl ImageFlags {
 
 /// `unpack`; gives what to print.
 pub fn unpack(unpack: &Unpack) -> ops::Result<String> {
-    let report = unpack_to(unpack.options.clone(), &unpack.hooks, Display::new(unpack.progress))?;
+    let (report, _) = unpack_to(unpack.options.clone(), &unpack.hooks, Display::new(unpack.progress))?;
     Ok(match unpack.progress {
         _ if unpack.quiet => String::new(),
         Style::Json => as_json(&report),
@@ -191,15 +192,19 @@ pub fn unpack(unpack: &Unpack) -> ops::Result<String> {
     })
 }
 
-fn unpack_to(mut options: UnpackOptions, hooks: &[WantedHook], mut display: Display) -> ops::Result<Report> {
+fn unpack_to(
+    mut options: UnpackOptions,
+    hooks: &[WantedHook],
+    mut display: Display,
+) -> ops::Result<(Report, OwnedFd)> {
     let profile = plan::default_profile()?;
     let mut placed = ops::shipped::place(hooks)?;
     options.changes.additions = std::mem::take(&mut placed.additions);
-    let report = image::unpack(&options, Some(profile), &mut |progress| display.show(progress));
+    let unpacked = image::unpack(&options, Some(profile), &mut |progress| display.show(progress));
     display.end();
-    let report = report?;
+    let unpacked = unpacked?;
     placed.keep(&options.bundle)?;
-    Ok(report)
+    Ok(unpacked)
 }
 
 fn as_json(report: &Report) -> String {
@@ -231,7 +236,8 @@ pub fn create(place: &Place, options: &CreateOptions, image: &MaybeImage) -> ops
     match image.as_ref().map_err(|why| *why)? {
         None => ops::create::create(place, options),
         Some(from) => {
-            let options = CreateOptions { bundle: bundle(place, &options.id, from)?, ..options.clone() };
+            let (bundle, _held) = bundle(place, &options.id, from)?;
+            let options = CreateOptions { bundle, ..options.clone() };
             let done = ops::create::create(place, &options);
             if done.is_err() {
                 dispose(place, &options.id, from)?;
@@ -247,7 +253,8 @@ pub fn run(place: &Place, options: &RunOptions, image: &MaybeImage) -> ops::Resu
         None => ops::run::run(place, options),
         Some(from) => {
             let id = &options.create.id;
-            let create = CreateOptions { bundle: bundle(place, id, from)?, ..options.create.clone() };
+            let (bundle, _held) = bundle(place, id, from)?;
+            let create = CreateOptions { bundle, ..options.create.clone() };
             let status = ops::run::run(place, &RunOptions { create, ..options.clone() });
             if status.is_err() || !(options.detach || options.keep) {
                 dispose(place, id, from)?;
@@ -263,18 +270,28 @@ pub fn delete(place: &Place, options: &DeleteOptions) -> ops::Result<()> {
     Ok(private::remove(&place.root, &options.id, options.force)?)
 }
 
-/// Unpacks the image for this container.
-fn bundle(place: &Place, id: &ContainerId, from: &FromImage) -> ops::Result<PathBuf> {
+/// Unpacks the image for this container. While what is given with the bundle is open nobody takes the bundle for a leftover.
+fn bundle(place: &Place, id: &ContainerId, from: &FromImage) -> ops::Result<(PathBuf, Option<OwnedFd>)> {
     let bundle = private::place(&place.root, id, from.keep_bundle)?;
+    let is_used = || ops::state::state(place, id).is_ok();
     // One that exists has its bundle, and `ops` says that it exists.
-    if ops::state::state(place, id).is_err() {
-        let options = UnpackOptions { bundle: bundle.clone(), ..from.options.clone() };
-        if let Err(error) = unpack_to(options, &from.hooks, Display::discreet(from.progress)) {
-            dispose(place, id, from)?;
-            return Err(error);
+    if is_used() {
+        return Ok((bundle, None));
+    }
+    if !from.keep_bundle {
+        private::make_room(&bundle, is_used)?;
+    }
+    let options = UnpackOptions { bundle: bundle.clone(), ..from.options.clone() };
+    match unpack_to(options, &from.hooks, Display::discreet(from.progress)) {
+        Ok((_, held)) => Ok((bundle, Some(held))),
+        Err(error) => {
+            if !from.keep_bundle {
+                private::make_room(&bundle, is_used)?;
+            }
+            private::tidy(&place.root)?;
+            Err(error)
         }
     }
-    Ok(bundle)
 }
 
 /// Removes a bundle that no container has.

@@ -8,7 +8,7 @@ use clap::ArgAction;
 use super::args::absolute;
 use super::commands::{Command, Typed};
 use super::progress::{Display, Style};
-use crate::image::{self, ImageRef, Limits, RepackOptions, Wanted};
+use crate::image::{self, ImageRef, LayerCompression, Limits, RepackOptions, Wanted};
 use crate::ops;
 
 /// `repack`
@@ -32,6 +32,9 @@ pub struct RepackArgs {
     /// What there is to say about it
     #[arg(long, value_name = "TEXT")]
     comment: Option<String>,
+    /// How the new layer is compressed: gzip or zstd
+    #[arg(long, value_name = "HOW", value_parser = compression, default_value = "gzip")]
+    compression: LayerCompression,
     /// Have everything on the disk before the names are given
     #[arg(long)]
     sync: bool,
@@ -85,6 +88,7 @@ pub fn repack(args: &RepackArgs) -> ops::Result<String> {
         created: args.created.clone(),
         created_by: args.created_by.clone(),
         comment: args.comment.clone(),
+        compression: args.compression,
         epoch,
         limits: Limits::default(),
         sync: args.sync,
@@ -94,6 +98,14 @@ pub fn repack(args: &RepackArgs) -> ops::Result<String> {
     display.end();
     let done = done?;
     Ok(if args.quiet { String::new() } else { done.to_string() })
+}
+
+fn compression(text: &str) -> Result<LayerCompression, String> {
+    match text {
+        "gzip" => Ok(LayerCompression::Gzip),
+        "zstd" => Ok(LayerCompression::Zstd),
+        _ => Err("neither gzip nor zstd".to_owned()),
+    }
 }
 
 /// RFC 3339, by its form.

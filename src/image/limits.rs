@@ -21,6 +21,8 @@ pub struct Limits {
     pub document_bytes: u64,
     /// Bytes of one entry's extended header, long name or sparse map.
     pub header_bytes: u64,
+    /// Bytes of names and extended attributes of directories, which are remembered until all layers are applied.
+    pub directory_bytes: u64,
     /// Indexes within indexes.
     pub index_depth: usize,
     /// Descriptors looked at while an image is chosen.
@@ -39,6 +41,7 @@ impl Default for Limits {
             window: 128 << 20,
             document_bytes: 4 << 20,
             header_bytes: 1 << 20,
+            directory_bytes: 64 << 20,
             index_depth: 4,
             index_nodes: 1_024,
         }

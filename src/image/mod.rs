@@ -11,10 +11,13 @@ mod blob;
 mod config;
 mod document;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod hash;
 mod inspect;
 mod layer;
 mod layout;
+mod leftovers;
 mod limits;
 mod origin;
 mod pipeline;
@@ -37,7 +40,7 @@ pub use limits::Limits;
 pub use platform::{InvalidPlatform, Platform};
 pub use progress::{LayerProgress, Progress};
 pub use reference::{ImageRef, InvalidReference, Wanted};
-pub use repack::{RepackError, RepackOptions, Repacked, repack};
+pub use repack::{LayerCompression, RepackError, RepackOptions, Repacked, repack};
 pub use report::Report;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -96,12 +99,13 @@ impl Chosen {
 }
 
 /// Unpacks an image into a bundle, whose containers get the filter `seccomp`. On an error, and on a signal that asks to end, the bundle
-/// does not exist, and nothing else has been left anywhere. `watch` is called ten times a second.
+/// does not exist, and nothing else has been left anywhere. `watch` is called ten times a second. The bundle's directory is given with the
+/// report; it is locked (flock(2)) until that descriptor is closed.
 pub fn unpack(
     options: &UnpackOptions,
     seccomp: Option<LinuxSeccomp>,
     watch: &mut dyn FnMut(&Progress),
-) -> Result<Report, Error> {
+) -> Result<(Report, OwnedFd), Error> {
     let start = Instant::now();
     let layout = Layout::open(&options.image.layout, options.limits.document_bytes)
         .map_err(|source| Error::Layout { path: options.image.layout.clone(), source })?;
@@ -126,9 +130,9 @@ pub fn unpack(
             };
         }
     };
-    staging.publish(options.sync).map_err(no_bundle)?;
+    let bundle = staging.publish(options.sync).map_err(no_bundle)?;
     let Chosen { image, layers, .. } = chosen;
-    Ok(Report {
+    let report = Report {
         image: name(&options.image, &image),
         digest: image.digest,
         platform: image.platform,
@@ -138,7 +142,8 @@ pub fn unpack(
         entries: totals.entries,
         notes,
         duration: start.elapsed(),
-    })
+    };
+    Ok((report, bundle))
 }
 
 /// The image as it was asked for, with the name it has where none was given.
@@ -216,7 +221,7 @@ fn root_of(
     let layout = chosen.layout.directory();
     landlock::confine(staging.directory.as_fd(), layout.as_slice()).map_err(Error::Confine)?;
     let own = crate::sys::fd::duplicate(&root).map_err(Error::Write)?;
-    let mut tree = Tree::new(own, limits.depth, Owners::of_this_process());
+    let mut tree = Tree::new(own, limits, Owners::of_this_process());
     let totals = pipeline::apply(&mut tree, chosen, limits, progress)?;
     let notes = tree.notes.iter().map(|(note, times)| format!("{note} ({times} times)"));
     Ok((root, totals, notes.collect()))

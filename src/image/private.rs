@@ -2,16 +2,16 @@
 //! no container can have.
 
 use std::fs::DirBuilder;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
+use super::leftovers;
 use super::remove::remove_all;
 use crate::sys::error::Named;
 use crate::sys::fd::{self, Resolve};
-use crate::sys::{Errno, Result};
+use crate::sys::{Errno, Result, lock};
 use crate::types::ContainerId;
 
 const DIRECTORY: &str = "@bundles";
@@ -26,27 +26,38 @@ pub fn place(root: &Path, id: &ContainerId, kept: bool) -> Result<PathBuf> {
     Ok(directory.join(id.as_str()))
 }
 
-/// Removes the container's bundle, if one was made here; with `unfinished` also what an unpacking that was killed has left.
+/// Removes a bundle that stands where one is to be made, unless whoever made it is still about to make a container of it (and holds it
+/// locked meanwhile), or `is_used`: its maker was killed in between.
+pub fn make_room(bundle: &Path, is_used: impl FnOnce() -> bool) -> Result<()> {
+    let (Some(above), Some(name)) = (bundle.parent(), bundle.file_name()) else { return Ok(()) };
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+    match fd::open_if_there(fd::cwd(), bundle, Resolve::Host, flags)? {
+        Some(there) if lock::try_lock(&there, true)? && !is_used() => {
+            remove_all(fd::open_dir(above)?, Path::new(name))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes the container's bundle, if one was made here; with `unfinished` also what unpackings that were killed have left.
 pub fn remove(root: &Path, id: &ContainerId, unfinished: bool) -> Result<()> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
     let Some(bundles) = fd::open_if_there(fd::cwd(), &root.join(DIRECTORY), Resolve::Host, flags)? else {
         return Ok(());
     };
     if unfinished {
-        let beginning = format!(".{}.keg-", id.as_str());
-        for name in fd::list(&bundles)? {
-            if name.as_os_str().as_bytes().starts_with(beginning.as_bytes()) {
-                remove_all(&bundles, &name)?;
-            }
-        }
+        leftovers::sweep(&bundles);
     }
     match remove_all(&bundles, Path::new(id.as_str())) {
         Err(error) if error.errno != Errno::ENOENT => return Err(error),
         _ => {}
     }
-    // The last one takes the directory with it.
-    let root = fd::open_dir(root)?;
-    match fd::rmdir(root, Path::new(DIRECTORY)) {
+    tidy(root)
+}
+
+/// The last bundle takes their directory with it.
+pub fn tidy(root: &Path) -> Result<()> {
+    match fd::rmdir(fd::open_dir(root)?, Path::new(DIRECTORY)) {
         Err(error) if !matches!(error.errno, Errno::ENOTEMPTY | Errno::ENOENT) => Err(error),
         _ => Ok(()),
     }
@@ -54,7 +65,7 @@ pub fn remove(root: &Path, id: &ContainerId, unfinished: bool) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{place, remove};
+    use super::{make_room, place, remove};
     use crate::types::ContainerId;
 
     #[test]
@@ -66,7 +77,7 @@ mod tests {
         for name in ["a", "b"] {
             std::fs::create_dir_all(place(&root, &id(name), false).unwrap().join("rootfs")).unwrap();
         }
-        std::fs::create_dir(place(&root, &id(".a.keg-1"), false).unwrap()).unwrap();
+        std::fs::create_dir(place(&root, &id(".a.keg-00000001"), false).unwrap()).unwrap();
         let there = || std::fs::read_dir(root.join("@bundles")).unwrap().count();
         remove(&root, &id("a"), false).unwrap();
         assert_eq!(there(), 2);
@@ -76,5 +87,22 @@ mod tests {
         std::fs::create_dir(place(&root, &id("b"), true).unwrap()).unwrap();
         remove(&root, &id("b"), true).unwrap();
         assert!(root.join("@kept/b").is_dir() && !root.join("@bundles").exists());
+    }
+
+    #[test]
+    fn a_bundle_that_nobody_has_makes_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let bundle = dir.path().join("c");
+        make_room(&bundle, || false).unwrap();
+        std::fs::create_dir_all(bundle.join("rootfs")).unwrap();
+        let held = crate::sys::fd::open_dir(&bundle).unwrap();
+        assert!(crate::sys::lock::try_lock(&held, true).unwrap());
+        make_room(&bundle, || false).unwrap();
+        assert!(bundle.exists());
+        drop(held);
+        make_room(&bundle, || true).unwrap();
+        assert!(bundle.exists());
+        make_room(&bundle, || false).unwrap();
+        assert!(!bundle.exists());
     }
 }

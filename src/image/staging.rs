@@ -1,14 +1,14 @@
 //! A bundle in the making: a private directory beside the place where it will stand, renamed there
-//! when everything in it has been verified, and removed if that never happens.
+//! when everything in it has been verified, and removed if that never happens; by whoever comes next if we are killed.
 
 use std::ffi::OsString;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::SFlag;
 
+use super::leftovers;
 use super::remove::remove_all;
 use crate::sys::fd::{self, Resolve};
 use crate::sys::{self, Errno, file, xattr};
@@ -48,18 +48,12 @@ impl Staging {
         };
         let parent = fd::open_dir(above)?;
         check_free(&parent, &name)?;
-        let mut tries = 0;
-        let temporary = loop {
-            let mut temporary = OsString::from(".");
-            temporary.push(&name);
-            temporary.push(format!(".keg-{:08x}", RandomState::new().build_hasher().finish() as u32));
-            match fd::mkdir(&parent, Path::new(&temporary), 0o700) {
-                Err(error) if error.errno == Errno::EEXIST && tries < 100 => tries += 1,
-                made => break made.map(|()| temporary)?,
-            }
-        };
+        leftovers::sweep(&parent);
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
-        let directory = fd::open(&parent, Path::new(&temporary), Resolve::Beneath, flags, 0)?;
+        let (directory, temporary) = leftovers::make(&parent, &name, |temporary| {
+            fd::mkdir(&parent, temporary, 0o700)?;
+            fd::open(&parent, temporary, Resolve::Beneath, flags, 0)
+        })?;
         let staging = Self { parent, name, temporary, directory, published: false };
         // What the host's directory would pass on to everything made in it.
         xattr::remove(&staging.directory, b"system.posix_acl_default")?;
@@ -82,8 +76,9 @@ impl Staging {
     }
 
     /// Puts the bundle at its place. An empty directory there is replaced, nothing else is. With `sync` everything is on the disk before,
-    /// and the name afterwards.
-    pub fn publish(mut self, sync: bool) -> Result<(), Error> {
+    /// and the name afterwards. The bundle is locked as long as the descriptor that is given is open.
+    pub fn publish(mut self, sync: bool) -> Result<OwnedFd, Error> {
+        let held = fd::duplicate(&self.directory)?;
         if sync {
             file::sync_all(&self.directory)?;
         }
@@ -94,7 +89,10 @@ impl Staging {
             done => {
                 done?;
                 self.published = true;
-                if sync { Ok(file::sync(&self.parent)?) } else { Ok(()) }
+                if sync {
+                    file::sync(&self.parent)?;
+                }
+                Ok(held)
             }
         }
     }

@@ -2,9 +2,10 @@
 
 use std::os::unix::fs::symlink;
 
-use serde_json::json;
+use serde_json::{Value, json};
+use sha2::Digest;
 
-use super::layout::{GZIP, architecture, gzip, sha256};
+use super::layout::{CONFIG, GZIP, INDEX, MANIFEST, TAR, architecture, config, gzip, sha256};
 use super::{Layout, World, file, tar};
 
 fn layout() -> Layout {
@@ -38,15 +39,138 @@ fn a_layers_blob() {
     world.refuse(&missing, "the blob is missing");
 }
 
-/// Every byte of every blob, one at a time: nothing damaged is ever published.
+/// An image in a nested index, with layers of gzip, of zstd and plain ones, blobs named by each digest.
+fn every_kind_of_blob() -> Layout {
+    let layers = [
+        tar(&[file("a", vec![b'a'; 2_000])]),
+        tar(&[file("b", "b")]),
+        tar(&[file("c", "c")]),
+        tar(&[file("d", "d")]),
+    ];
+    let mut layout = Layout::empty();
+    let config = layout.json(CONFIG, &config(&layers));
+    let zstd = zstd::encode_all(&layers[1][..], 1).unwrap();
+    let sha512: String = sha2::Sha512::digest(&layers[2]).iter().map(|byte| format!("{byte:02x}")).collect();
+    let blake3 = blake3::hash(&gzip(&layers[3])).to_hex();
+    let mut named = |digest: String, media_type: &str, bytes: Vec<u8>| {
+        let descriptor = json!({"mediaType": media_type, "digest": digest, "size": bytes.len()});
+        layout.blobs.insert(digest, bytes);
+        descriptor
+    };
+    let last = [
+        named(format!("sha512:{sha512}"), TAR, layers[2].clone()),
+        named(format!("blake3:{blake3}"), GZIP, gzip(&layers[3])),
+    ];
+    let [third, fourth] = last;
+    let first = layout.blob(GZIP, gzip(&layers[0]));
+    let second = layout.blob("application/vnd.oci.image.layer.v1.tar+zstd", zstd);
+    let manifest = json!({"schemaVersion": 2, "config": config, "layers": [first, second, third, fourth]});
+    let manifest = layout.json(MANIFEST, &manifest);
+    let index = layout.json(INDEX, &json!({"schemaVersion": 2, "manifests": [manifest]}));
+    layout.tag("latest", index);
+    layout
+}
+
+/// Flipped bits at every byte of every blob, one at a time: nothing damaged is ever published.
 #[test]
 fn any_byte_of_any_blob() {
-    let layout = layout();
+    let (layout, world) = (every_kind_of_blob(), World::begin());
+    world.unpack(&layout, ":latest").unwrap();
+    world.clear();
     for (digest, bytes) in &layout.blobs {
-        for at in (0..bytes.len()).step_by(if digest == &layout.layer(0) { 1 } else { 7 }) {
+        for at in 0..bytes.len() {
+            // The middle of a tar is long and zeros.
+            if bytes.len() > 1_000 && at % 61 != 0 {
+                continue;
+            }
             let mut damaged = layout.clone();
-            damaged.blobs.get_mut(digest).unwrap()[at] ^= 0x20;
-            World::begin().refuse(&damaged, digest);
+            damaged.blobs.get_mut(digest).unwrap()[at] ^= 1 << (at % 8);
+            world.refuse(&damaged, digest);
+        }
+    }
+}
+
+/// Every range of every blob in turn: lost at its place, lost up to the end, zeroed, doubled.
+#[test]
+fn any_range_of_any_blob() {
+    let (layout, world) = (every_kind_of_blob(), World::begin());
+    for (digest, bytes) in &layout.blobs {
+        let length = bytes.len().div_ceil(16);
+        for from in (0..bytes.len()).step_by(length) {
+            let range = from..(from + length).min(bytes.len());
+            let mut zeroed = bytes.clone();
+            zeroed[range.clone()].fill(0);
+            let lost = [&bytes[..range.start], &bytes[range.end..]].concat();
+            let doubled = [&bytes[..range.end], &bytes[range.start..]].concat();
+            for other in [bytes[..from].to_vec(), zeroed, lost, doubled] {
+                if other == *bytes {
+                    continue;
+                }
+                let mut damaged = layout.clone();
+                damaged.blobs.insert(digest.clone(), other);
+                world.refuse(&damaged, digest);
+            }
+        }
+    }
+}
+
+/// Every descriptor in turn says a wrong size, or has the digest of another blob or of none: the blob that does not fit is named.
+#[test]
+fn any_descriptor() {
+    let layout = every_kind_of_blob();
+    let sizes = |size: u64| [0, 1, size - 1, size + 1, size * 2, u64::from(u32::MAX), 1 << 62];
+    let edited = |edit: &dyn Fn(&mut Value)| {
+        let mut layout = layout.clone();
+        let mut index = layout.document(&layout.index["manifests"][0]["digest"]);
+        let mut manifest = layout.document(&index["manifests"][0]["digest"]);
+        let mut both = json!({"config": manifest["config"], "layers": manifest["layers"]});
+        edit(&mut both);
+        (manifest["config"], manifest["layers"]) = (both["config"].clone(), both["layers"].clone());
+        let mut manifest = layout.json(MANIFEST, &manifest);
+        let mut top = json!({"manifest": manifest});
+        edit(&mut top);
+        manifest = top["manifest"].take();
+        index["manifests"] = json!([manifest]);
+        let index = layout.json(INDEX, &index);
+        let mut top = json!({"index": index});
+        edit(&mut top);
+        layout.index["manifests"] = json!([]);
+        layout.tag("latest", top["index"].take());
+        layout
+    };
+    let none = sha256(b"nothing has this digest");
+    let world = World::begin();
+    for at in ["/index", "/manifest", "/config", "/layers/0", "/layers/1", "/layers/2", "/layers/3"] {
+        let real = edited(&|_| {});
+        world.unpack(&real, ":latest").unwrap();
+        world.clear();
+        let size = std::cell::Cell::new(0);
+        edited(&|document| {
+            if let Some(descriptor) = document.pointer(at) {
+                size.set(descriptor["size"].as_u64().unwrap());
+            }
+        });
+        for wrong in sizes(size.get()) {
+            let digest = std::cell::RefCell::new(String::new());
+            let layout = edited(&|document| {
+                if let Some(descriptor) = document.pointer_mut(at) {
+                    descriptor["size"] = json!(wrong);
+                    *digest.borrow_mut() = descriptor["digest"].as_str().unwrap().to_owned();
+                }
+            });
+            world.refuse(&layout, &digest.borrow());
+        }
+        for other in layout.blobs.keys().cloned().chain([none.clone()]) {
+            let is_same = std::cell::Cell::new(false);
+            let layout = edited(&|document| {
+                if let Some(descriptor) = document.pointer_mut(at) {
+                    is_same.set(descriptor["digest"] == json!(other));
+                    descriptor["digest"] = json!(other);
+                }
+            });
+            if !is_same.get() {
+                world.refuse(&layout, &other);
+            }
         }
     }
 }

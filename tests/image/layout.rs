@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+pub const TAR: &str = "application/vnd.oci.image.layer.v1.tar";
 pub const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 #[derive(Debug, Clone)]
@@ -55,6 +56,17 @@ impl Layout {
         layout
     }
 
+    /// As [`Self::of`], the layers uncompressed.
+    pub fn plain(layers: &[Vec<u8>]) -> Self {
+        let mut layout = Self::empty();
+        let config = layout.json(CONFIG, &config(layers));
+        let layers: Vec<Value> = layers.iter().map(|layer| layout.blob(TAR, layer.clone())).collect();
+        let manifest =
+            layout.json(MANIFEST, &json!({"schemaVersion": 2, "config": config, "layers": layers}));
+        layout.tag("latest", manifest);
+        layout
+    }
+
     /// Adds a blob, and gives its descriptor.
     pub fn blob(&mut self, media_type: &str, bytes: Vec<u8>) -> Value {
         let digest = sha256(&bytes);
@@ -85,9 +97,14 @@ impl Layout {
         self.list(descriptor);
     }
 
+    /// The document of this digest.
+    pub fn document(&self, digest: &Value) -> Value {
+        serde_json::from_slice(&self.blobs[digest.as_str().unwrap()]).unwrap()
+    }
+
     /// The manifest of the first image listed.
     pub fn manifest(&self) -> Value {
-        serde_json::from_slice(&self.blobs[self.index["manifests"][0]["digest"].as_str().unwrap()]).unwrap()
+        self.document(&self.index["manifests"][0]["digest"])
     }
 
     /// Puts another manifest at the place of the first image's.

@@ -5,6 +5,7 @@
 
 mod archives;
 mod attributes;
+mod cases;
 mod compressed;
 mod damage;
 mod generated;
@@ -14,6 +15,7 @@ mod layout;
 mod limits;
 mod repack;
 mod selection;
+mod sweep;
 mod tar;
 mod tree;
 mod whiteouts;

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use keg::image::{self, Changes, Limits, Progress, RepackOptions, Repacked, UnpackOptions};
+use keg::image::{self, Changes, LayerCompression, Limits, Progress, RepackOptions, Repacked, UnpackOptions};
 use serde_json::{Value, json};
 
 use super::world::names;
@@ -69,6 +69,7 @@ impl Shop {
             created: None,
             created_by: None,
             comment: None,
+            compression: LayerCompression::Gzip,
             epoch: None,
             limits: Limits::default(),
             sync: false,

@@ -85,6 +85,11 @@ impl World {
         }
     }
 
+    /// Removes the bundle, for the next one.
+    pub fn clear(&self) {
+        std::fs::remove_dir_all(self.bundle()).unwrap();
+    }
+
     /// Unpacks layers and gives the root file system.
     pub fn accept(&self, layers: &[Vec<u8>]) -> PathBuf {
         self.unpack(&Layout::of(layers), ":latest").unwrap_or_else(|error| panic!("refused: {error}"))

@@ -29,8 +29,7 @@ pub fn apply<R: BufRead>(
     let (parent, name) = match path::parse(&entry.name, depth).map_err(|error| failed(error.into()))? {
         EntryPath::Below { parent, name } => (parent, name),
         EntryPath::Root if entry.kind == Kind::Directory => {
-            tree.made_root(entry);
-            return Ok(());
+            return tree.made_root(entry).map_err(failed);
         }
         EntryPath::Root => return Err(failed(EntryError::Root)),
     };
@@ -82,9 +81,9 @@ fn whiteout_of(parent: &[u8], name: &[u8], kind: &Kind) -> Result<Option<whiteou
 }
 
 impl Tree {
-    fn made_root(&mut self, entry: &Entry) {
+    fn made_root(&mut self, entry: &Entry) -> Result<(), EntryError> {
         self.own(b"");
-        self.directories.insert(Vec::new(), entry.attributes.clone());
+        self.directories.insert(b"", entry.attributes.clone())
     }
 
     /// Tries to make a name; what stands there already is removed first.
@@ -143,16 +142,14 @@ impl Tree {
                 let stat = fd::stat_at(&parent.fd, as_path(name))?;
                 if fd::file_type(&stat) == SFlag::S_IFDIR {
                     self.own(path);
-                    self.directories.insert(path.clone(), entry.attributes.clone());
-                    return Ok(());
+                    return self.directories.insert(path, entry.attributes.clone());
                 }
                 self.remove(parent, name)?;
                 fd::mkdir(&parent.fd, as_path(name), 0o700)?;
             }
             made => made?,
         }
-        self.made_directory(path, entry.attributes.clone());
-        Ok(())
+        self.made_directory(path, entry.attributes.clone())
     }
 
     fn special(

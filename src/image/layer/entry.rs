@@ -131,7 +131,9 @@ impl<R: BufRead> Reader<R> {
                 // For the whole tar. No writer of layers uses it for more than a comment.
                 b'g' => {
                     let content = self.extension(&fields)?;
-                    pax::parse(&content).map_err(|error| at(error.into()))?;
+                    if pax::parse(&content).map_err(|error| at(error.into()))?.moves() {
+                        return Err(at(HeaderError::Global));
+                    }
                 }
                 b'L' | b'K' => {
                     let text = self.extension(&fields)?;

@@ -29,7 +29,7 @@ pub enum Error {
     #[error("the blob is missing; this foreign layer is to be had from {0}")]
     Foreign(String),
     /// The compressed stream is damaged or cannot be read.
-    #[error("decompress: {}", Plain(.0))]
+    #[error("decompress: {}", sys::error::describe_io(.0))]
     Stream(io::Error),
     /// Whoever reads the layer has given up, and knows why; or all is to end.
     #[error("the layer was not read to its end")]
@@ -92,6 +92,9 @@ pub enum HeaderError {
     /// Two headers give the entry different names.
     #[error("two headers give the entry different names")]
     TwoNames,
+    /// A header for all entries that changes where they are or what they hold: readers of tar disagree about those.
+    #[error("global extended header that names or sizes entries")]
+    Global,
     /// One block of zeros where two end the tar.
     #[error("a lone block of zeros")]
     LoneZero,
@@ -141,6 +144,9 @@ pub enum EntryError {
     /// The overlay file system's own mark for a deleted file.
     #[error("character device 0:0 is an overlay whiteout, which no layer may carry")]
     OverlayWhiteout,
+    /// More is to be remembered than any honest image has.
+    #[error("names and attributes of directories take more than {0} bytes")]
+    Directories(u64),
     /// A whiteout of nothing, or of something that cannot be deleted.
     #[error("malformed whiteout")]
     Whiteout,
@@ -166,18 +172,6 @@ impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (end, more) = if self.0.len() > Self::MOST { (Self::MOST, "...") } else { (self.0.len(), "") };
         write!(f, "{:?}{more}", String::from_utf8_lossy(&self.0[..end]))
-    }
-}
-
-/// An error of `std::io` in the words of the rest: errno texts as the C library has them.
-struct Plain<'a>(&'a io::Error);
-
-impl fmt::Display for Plain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.raw_os_error() {
-            Some(errno) => f.write_str(&sys::error::describe(sys::Errno::from_raw(errno))),
-            None => write!(f, "{}", self.0),
-        }
     }
 }
 

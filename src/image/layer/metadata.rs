@@ -121,10 +121,9 @@ impl Tree {
         Ok(())
     }
 
-    /// Gives directories their attributes, those furthest down first: a parent that may not be
-    /// entered any more is closed after its children.
+    /// Gives directories their attributes.
     pub(super) fn finish_directories(&mut self) -> Result<(), Error> {
-        for (path, attributes) in std::mem::take(&mut self.directories).into_iter().rev() {
+        for (path, attributes) in self.directories.take() {
             self.open(&path, OFlag::O_RDONLY)
                 .and_then(|directory| self.set_attributes(&directory, &attributes))
                 .map_err(|source| Error::Directory { name: Shown::new(&path), source })?;

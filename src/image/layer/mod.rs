@@ -4,6 +4,7 @@
 
 mod apply;
 mod compression;
+mod directories;
 mod entry;
 mod error;
 pub(super) mod header;
@@ -20,8 +21,9 @@ pub use compression::is_layer;
 pub use error::Error;
 pub use inflate::Inflate;
 pub use metadata::{Owners, ROOTLESS, is_applied, owner_of_record};
+pub use path::{components, join};
 pub use stream::{Message, Stream};
-pub use tree::Tree;
+pub use tree::{Tree, as_path};
 
 use super::limits::Limits;
 use super::progress::Progress;
@@ -57,4 +59,19 @@ pub fn apply(
 /// Gives directories their attributes. To be called once, after the last layer.
 pub fn finish(tree: &mut Tree) -> Result<(), Error> {
     tree.finish_directories()
+}
+
+/// How many entries a tar has, up to its end or the first error; their contents are read.
+#[cfg(fuzzing)]
+pub fn count_entries(bytes: &[u8], header_bytes: u64) -> usize {
+    let mut reader = entry::Reader::new(bytes, header_bytes);
+    let mut count = 0;
+    while let Ok(Some(_)) = reader.next_entry() {
+        count += 1;
+        while let Ok(piece @ [_, ..]) = reader.content() {
+            let count = piece.len();
+            reader.advance(count);
+        }
+    }
+    count
 }

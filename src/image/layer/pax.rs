@@ -34,6 +34,13 @@ pub struct Records {
     pub sparse: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
+impl Records {
+    /// Whether they say where something is, or how much of it.
+    pub fn moves(&self) -> bool {
+        self.path.is_some() || self.link.is_some() || self.size.is_some() || !self.sparse.is_empty()
+    }
+}
+
 /// Reads all records of one extended header.
 pub fn parse(mut bytes: &[u8]) -> Result<Records, Error> {
     let mut records = Records::default();

@@ -13,10 +13,12 @@ use std::rc::Rc;
 use nix::fcntl::OFlag;
 use nix::sys::stat::SFlag;
 
+use super::directories::Directories;
 use super::entry::Attributes;
 use super::error::{EntryError, Shown};
 use super::metadata::Owners;
 use super::path::{self, PATH_MAX};
+use crate::image::limits::Limits;
 use crate::image::remove::remove_all;
 use crate::sys::fd::{self, Resolve};
 use crate::sys::{self, Errno};
@@ -47,8 +49,7 @@ pub struct Tree {
     pub(super) root: OwnedFd,
     depth: usize,
     parents: HashMap<Vec<u8>, Rc<Directory>>,
-    /// Directories get their attributes last, when nothing changes in them any more.
-    pub(super) directories: BTreeMap<Vec<u8>, Attributes>,
+    pub(super) directories: Directories,
     pub(super) current: Current,
     hashes: RandomState,
     /// How owners are kept.
@@ -59,6 +60,8 @@ pub struct Tree {
 
 /// How many directories are kept open.
 const OPEN: usize = 128;
+/// How many different notes are kept.
+const NOTES: usize = 64;
 /// How many symlinks one name may lead through, as in the kernel.
 const HOPS: usize = 40;
 
@@ -68,14 +71,14 @@ pub fn as_path(name: &[u8]) -> &Path {
 }
 
 impl Tree {
-    /// A tree in an empty directory, at most `depth` directories deep.
-    pub fn new(root: OwnedFd, depth: usize, owners: Owners) -> Self {
+    /// A tree in an empty directory.
+    pub fn new(root: OwnedFd, limits: &Limits, owners: Owners) -> Self {
         let base = Attributes { mode: 0o755, ..Attributes::default() };
         Self {
             root,
-            depth,
+            depth: limits.depth,
             parents: HashMap::new(),
-            directories: BTreeMap::from([(Vec::new(), base)]),
+            directories: Directories::new(base, limits.directory_bytes),
             current: Current::default(),
             hashes: RandomState::new(),
             owners,
@@ -88,8 +91,10 @@ impl Tree {
         self.current = Current { has_lower, ..Current::default() };
     }
 
-    /// Counts something that could not be done.
+    /// Counts something that could not be done. The texts have names of the image in them: there are so many and no more.
     pub fn note(&mut self, text: &str) {
+        let is_new = !self.notes.contains_key(text);
+        let text = if is_new && self.notes.len() >= NOTES { "more was left out" } else { text };
         *self.notes.entry(text.to_owned()).or_default() += 1;
     }
 
@@ -206,7 +211,7 @@ impl Tree {
     fn make_implied(&mut self, parent: &Directory, name: &[u8]) -> Result<Directory, EntryError> {
         let path = self.check_depth(parent, name)?;
         fd::mkdir(&parent.fd, as_path(name), 0o700)?;
-        self.made_directory(&path, Attributes { mode: 0o755, ..Attributes::default() });
+        self.made_directory(&path, Attributes { mode: 0o755, ..Attributes::default() })?;
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
         let fd = fd::open(&parent.fd, as_path(name), Resolve::Beneath, flags, 0)?;
         Ok(Directory { fd, path })
@@ -225,10 +230,10 @@ impl Tree {
     }
 
     /// Remembers a directory that has just been made by the current layer.
-    pub fn made_directory(&mut self, path: &[u8], attributes: Attributes) {
+    pub fn made_directory(&mut self, path: &[u8], attributes: Attributes) -> Result<(), EntryError> {
         self.own(path);
         self.clean(path);
-        self.directories.insert(path.to_vec(), attributes);
+        self.directories.insert(path, attributes)
     }
 
     /// Removes what stands at a name, whatever it is.
@@ -247,16 +252,6 @@ impl Tree {
         self.parents.clear();
         if was_directory {
             self.directories.remove(path);
-            let below = [path, b"/"].concat();
-            let gone: Vec<_> = self
-                .directories
-                .range(below.clone()..)
-                .take_while(|(path, _)| path.starts_with(&below))
-                .map(|(path, _)| path.clone())
-                .collect();
-            for path in gone {
-                self.directories.remove(&path);
-            }
         }
     }
 }

@@ -6,12 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, SFlag};
 
-use crate::image::layer::is_applied;
+use crate::image::layer::{as_path, components, is_applied, join};
 use crate::image::progress::Progress;
 use crate::sys::fd::{self, Resolve};
 use crate::sys::times::Time;
@@ -50,6 +49,8 @@ pub struct Compare<'a> {
     pub latest: Option<i64>,
     /// When the old tree began to be made, in seconds.
     pub began: i64,
+    /// How deep the new tree may be: a deeper one could not be unpacked again.
+    pub depth: usize,
     /// Asked now and then whether to go on.
     pub progress: &'a Progress,
 }
@@ -81,14 +82,6 @@ impl Names {
     fn of(&self, path: &[u8]) -> Option<&BTreeSet<Vec<u8>>> {
         self.by_inode.get(self.by_path.get(path)?).filter(|names| names.len() > 1)
     }
-}
-
-fn as_path(name: &[u8]) -> &Path {
-    Path::new(std::ffi::OsStr::from_bytes(name))
-}
-
-fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
-    if directory.is_empty() { name.to_vec() } else { [directory, b"/", name].concat() }
 }
 
 /// Opens a name for its attributes.
@@ -181,6 +174,10 @@ impl Compare<'_> {
                 found.changes.paths.insert(below.clone(), Change::There);
             }
             if kind == SFlag::S_IFDIR {
+                if components(&below).count() > self.depth {
+                    let call = format!("more than {} directories within each other", self.depth);
+                    return Err(sys::Error { call, errno: sys::Errno::ENAMETOOLONG });
+                }
                 let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
                 let new = fd::open(new, &name, Resolve::Beneath, flags, 0)?;
                 let was = was.filter(|was| fd::file_type(was) == SFlag::S_IFDIR);

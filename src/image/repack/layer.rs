@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::SFlag;
@@ -14,16 +12,32 @@ use super::compare::{self, Change, Changes};
 use super::store::Blob;
 use super::{RepackError, tar as writer};
 use crate::image::blob::Hasher;
-use crate::image::layer::{ROOTLESS, owner_of_record};
+use crate::image::layer::{ROOTLESS, as_path, owner_of_record};
 use crate::image::progress::Progress;
 use crate::sys::fd::{self, Resolve};
 use crate::sys::times::Time;
 use crate::sys::{self, file};
 use crate::types::{Algorithm, Digest};
 
+/// How a new layer is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LayerCompression {
+    /// What every tool reads.
+    #[default]
+    Gzip,
+    /// Faster to write and to read.
+    Zstd,
+}
+
+/// The compressed bytes go to a blob.
+enum Encoder<'a> {
+    Gzip(flate2::write::GzEncoder<Blob<'a>>),
+    Zstd(zstd::stream::write::Encoder<'static, Blob<'a>>),
+}
+
 /// Takes the bytes of a tar.
 pub struct Layer<'a> {
-    encoder: flate2::write::GzEncoder<Blob<'a>>,
+    encoder: Encoder<'a>,
     plain: Hasher,
     root: &'a OwnedFd,
     latest: Option<i64>,
@@ -34,7 +48,10 @@ pub struct Layer<'a> {
 
 impl Write for Layer<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.encoder.write_all(bytes)?;
+        match &mut self.encoder {
+            Encoder::Gzip(encoder) => encoder.write_all(bytes)?,
+            Encoder::Zstd(encoder) => encoder.write_all(bytes)?,
+        }
         self.plain.update(bytes);
         Ok(bytes.len())
     }
@@ -57,10 +74,21 @@ pub struct Written {
 
 impl<'a> Layer<'a> {
     /// A layer of names below `root`, whose times are no later than `latest`.
-    pub fn new(blob: Blob<'a>, root: &'a OwnedFd, latest: Option<i64>, progress: &'a Progress) -> Self {
-        let encoder = flate2::write::GzEncoder::new(blob, flate2::Compression::default());
+    pub fn new(
+        blob: Blob<'a>,
+        compression: LayerCompression,
+        root: &'a OwnedFd,
+        latest: Option<i64>,
+        progress: &'a Progress,
+    ) -> Result<Self, RepackError> {
+        let encoder = match compression {
+            LayerCompression::Gzip => {
+                Encoder::Gzip(flate2::write::GzEncoder::new(blob, flate2::Compression::default()))
+            }
+            LayerCompression::Zstd => zstd(blob).map(Encoder::Zstd).map_err(failed(b""))?,
+        };
         let (plain, names) = (Hasher::new(Algorithm::Sha256), HashMap::new());
-        Self { encoder, plain, root, latest, progress, names }
+        Ok(Self { encoder, plain, root, latest, progress, names })
     }
 
     /// Writes all of it.
@@ -80,7 +108,11 @@ impl<'a> Layer<'a> {
         }
         writer::end(&mut self).map_err(failed(b""))?;
         let diff_id = self.plain.finish();
-        let (digest, size) = self.encoder.finish().map_err(failed(b""))?.finish()?;
+        let blob = match self.encoder {
+            Encoder::Gzip(encoder) => encoder.finish(),
+            Encoder::Zstd(encoder) => encoder.finish(),
+        };
+        let (digest, size) = blob.map_err(failed(b""))?.finish()?;
         Ok(Written { digest, size, diff_id })
     }
 
@@ -172,14 +204,17 @@ impl<'a> Layer<'a> {
     }
 }
 
+/// At the level whose strategy the binary has, see docs/dependencies.md.
+fn zstd(blob: Blob<'_>) -> io::Result<zstd::stream::write::Encoder<'static, Blob<'_>>> {
+    let mut encoder = zstd::stream::write::Encoder::new(blob, 3)?;
+    encoder.include_checksum(true)?;
+    Ok(encoder)
+}
+
 /// Major and minor number; the kernel has 12 and 20 bits for them.
 fn device(number: u64) -> (u32, u32) {
     let (major, minor) = (nix::sys::stat::major(number), nix::sys::stat::minor(number));
     (u32::try_from(major).unwrap_or(0), u32::try_from(minor).unwrap_or(0))
-}
-
-fn as_path(name: &[u8]) -> &Path {
-    Path::new(std::ffi::OsStr::from_bytes(name))
 }
 
 fn entry_type(kind: SFlag) -> EntryType {

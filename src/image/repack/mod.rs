@@ -34,6 +34,8 @@ use crate::sys::{self, Errno};
 use crate::types::{Digest, Timestamp};
 use compare::Compare;
 use layer::{Layer, Written};
+
+pub use layer::LayerCompression;
 use store::Store;
 
 /// What to make of which bundle.
@@ -53,6 +55,8 @@ pub struct RepackOptions {
     pub created_by: Option<String>,
     /// What there is to say about it.
     pub comment: Option<String>,
+    /// How the new layer is compressed.
+    pub compression: LayerCompression,
     /// `SOURCE_DATE_EPOCH`: when it was made if nothing else is said, and no file of the layer is later.
     pub epoch: Option<i64>,
     /// How much the image may ask for.
@@ -116,6 +120,9 @@ pub enum RepackError {
     /// It is an archive.
     #[error("write image layout {0:?}: an archive cannot be changed, only a directory")]
     Archive(PathBuf),
+    /// There is no media type for it.
+    #[error("an image of Docker's media types has no layers of zstd: compress with gzip")]
+    DockerZstd,
     /// Somebody asked to end.
     #[error("stopped")]
     Stopped,
@@ -158,6 +165,9 @@ pub fn repack(options: &RepackOptions, watch: &mut dyn FnMut(&Progress)) -> Resu
         .map_err(|source| RepackError::Origin { path: options.bundle.clone(), source })?;
     let origin = read_origin(options, &directory)?;
     let base = base(&origin, &options.limits)?;
+    if is_docker(&base) && options.compression == LayerCompression::Zstd {
+        return Err(RepackError::DockerZstd.into());
+    }
     let progress = base.progress();
     let interrupts = Interrupts::hold().map_err(Error::Watch)?;
     let beside = options.bundle.join("base");
@@ -239,10 +249,11 @@ fn make(
     };
     // What changes from here on is for the next time.
     let seen = Origin::now(&options.layout, &base.image.descriptor);
-    let compare = Compare { old, new, unpacked: origin.time(), latest: origin.latest, began, progress };
+    let (unpacked, latest, depth) = (origin.time(), origin.latest, options.limits.depth);
+    let compare = Compare { old, new, unpacked, latest, began, depth, progress };
     let changes = compare.run().map_err(stopped)?;
     let image = &base.image;
-    let store = Store::open(&options.layout)?;
+    let store = Store::open(&options.layout, progress)?;
     let mut blobs = image.manifest.layers.clone();
     let manifest = if changes.paths.is_empty() {
         blobs.extend([image.manifest.config.clone(), image.descriptor.clone()]);
@@ -250,7 +261,7 @@ fn make(
         (image.descriptor.clone(), None)
     } else {
         store.take(&base.layout, &blobs)?;
-        let layer = Layer::new(store.blob()?, new, options.epoch, progress);
+        let layer = Layer::new(store.blob()?, options.compression, new, options.epoch, progress)?;
         let written = layer.write_changes(&changes)?;
         let deleted = changes.paths.values().filter(|change| **change == compare::Change::Deleted).count();
         let counts = (deleted, changes.paths.len() - deleted, written.size);
@@ -308,10 +319,10 @@ fn documents(
     push(&mut config["history"], step)?;
     let config = store.document(&image.manifest.config.media_type, &config)?;
 
-    let is_docker = image.manifest.config.media_type.starts_with("application/vnd.docker.");
-    let media_type = match is_docker {
-        true => "application/vnd.docker.image.rootfs.diff.tar.gzip",
-        false => "application/vnd.oci.image.layer.v1.tar+gzip",
+    let media_type = match (is_docker(base), options.compression) {
+        (true, _) => "application/vnd.docker.image.rootfs.diff.tar.gzip",
+        (false, LayerCompression::Gzip) => "application/vnd.oci.image.layer.v1.tar+gzip",
+        (false, LayerCompression::Zstd) => "application/vnd.oci.image.layer.v1.tar+zstd",
     };
     let mut manifest = read(&image.descriptor, "the image manifest")?;
     let config_digest = config.digest().map_err(|error| blob_error(None, error.into()))?;
@@ -327,6 +338,10 @@ fn documents(
         said => said,
     };
     store.document(media_type, &manifest)
+}
+
+fn is_docker(base: &Chosen) -> bool {
+    base.image.manifest.config.media_type.starts_with("application/vnd.docker.")
 }
 
 fn push(list: &mut Value, item: Value) -> Result<(), RepackError> {

@@ -1,6 +1,7 @@
 //! A layout that is written to: blobs appear under their digests when they are complete, and `index.json` is replaced at once, by one
 //! writer at a time.
 
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use super::RepackError;
 use crate::image::blob::{self, Hasher};
 use crate::image::document::Descriptor;
 use crate::image::layout::Layout;
+use crate::image::leftovers;
 use crate::image::progress::Progress;
 use crate::sys::fd::{self, Resolve};
 use crate::sys::{self, Errno, file, lock};
@@ -32,6 +34,12 @@ pub struct Store {
     blobs: OwnedFd,
 }
 
+/// A file that will be called `name` once it is whole.
+fn new_file(dir: &OwnedFd, name: &str) -> sys::Result<(OwnedFd, OsString)> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
+    leftovers::make(dir, OsStr::new(name), |name| fd::open(dir, name, Resolve::Beneath, flags, 0o644))
+}
+
 fn make(dir: &OwnedFd, name: &str) -> sys::Result<OwnedFd> {
     match fd::mkdir(dir, Path::new(name), 0o755) {
         Err(error) if error.errno != Errno::EEXIST => return Err(error),
@@ -42,7 +50,7 @@ fn make(dir: &OwnedFd, name: &str) -> sys::Result<OwnedFd> {
 
 impl Store {
     /// Opens the layout, or makes an empty one where there is nothing.
-    pub fn open(path: &Path) -> Result<Self, RepackError> {
+    pub fn open(path: &Path, progress: &Progress) -> Result<Self, RepackError> {
         let failed = |source| RepackError::Write { path: path.to_owned(), source };
         match std::fs::create_dir(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -55,11 +63,20 @@ impl Store {
             Err(error) if error.errno == Errno::ENOTDIR => return Err(RepackError::Archive(path.to_owned())),
             root => root.map_err(failed)?,
         };
-        if fd::list(&root).map_err(failed)?.is_empty() {
-            place(&root, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#).map_err(failed)?;
+        hold(&root, progress, failed)?;
+        leftovers::sweep(&root);
+        let names = fd::list(&root).map_err(failed)?;
+        let has = |name: &str| names.iter().any(|there| there == Path::new(name));
+        // Nothing, or as far as somebody came who was killed.
+        if names.iter().all(|name| name == Path::new("oci-layout")) {
+            if !has("oci-layout") {
+                place(&root, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#).map_err(failed)?;
+            }
             place(&root, "index.json", br#"{"schemaVersion":2,"manifests":[]}"#).map_err(failed)?;
         }
+        lock::unlock(&root).map_err(failed)?;
         let blobs = make(&root, "blobs").and_then(|blobs| make(&blobs, "sha256")).map_err(failed)?;
+        leftovers::sweep(&blobs);
         Ok(Self { path: path.to_owned(), root, blobs })
     }
 
@@ -69,15 +86,7 @@ impl Store {
 
     /// A blob that is being written.
     pub fn blob(&self) -> Result<Blob<'_>, RepackError> {
-        let name = format!(".keg-{}", std::process::id());
-        // What a process of this number has left when it was killed.
-        match fd::unlink(&self.blobs, Path::new(&name)) {
-            Err(error) if error.errno != Errno::ENOENT => return Err(self.failed(error)),
-            _ => {}
-        }
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
-        let file = fd::open(&self.blobs, Path::new(&name), Resolve::Beneath, flags, 0o644);
-        let file = file.map_err(|source| self.failed(source))?;
+        let (file, name) = new_file(&self.blobs, "blob").map_err(|source| self.failed(source))?;
         Ok(Blob { store: self, name, file, hasher: Hasher::new(Algorithm::Sha256), size: 0, done: false })
     }
 
@@ -128,12 +137,7 @@ impl Store {
         progress: &Progress,
     ) -> Result<(), RepackError> {
         let failed = |source| self.failed(source);
-        while !lock::try_lock(&self.root, true).map_err(failed)? {
-            if progress.is_stopped() {
-                return Err(RepackError::Stopped);
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
+        hold(&self.root, progress, failed)?;
         let text = fd::read_file(&self.root, Path::new("index.json"), MOST).map_err(failed)?;
         let mut index: Value = serde_json::from_slice(&text)
             .map_err(|source| RepackError::Json { what: "index.json", source })?;
@@ -164,11 +168,24 @@ impl Store {
     }
 }
 
+/// Takes the lock on a layout, one writer at a time.
+fn hold(
+    root: &OwnedFd,
+    progress: &Progress,
+    failed: impl Fn(sys::Error) -> RepackError,
+) -> Result<(), RepackError> {
+    while !lock::try_lock(root, true).map_err(&failed)? {
+        if progress.is_stopped() {
+            return Err(RepackError::Stopped);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
 /// Puts a file in place, whole.
 pub fn place(dir: &OwnedFd, name: &str, content: &[u8]) -> sys::Result<()> {
-    let temporary = format!(".{name}.keg-{}", std::process::id());
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC;
-    let new = fd::open(dir, Path::new(&temporary), Resolve::Beneath, flags, 0o644)?;
+    let (new, temporary) = new_file(dir, name)?;
     let done = fd::write_all(&new, content)
         .and_then(|()| fd::rename(dir, Path::new(&temporary), dir, Path::new(name)));
     if done.is_err() {
@@ -186,7 +203,7 @@ pub fn errno(call: &str, error: &io::Error) -> sys::Error {
 #[derive(Debug)]
 pub struct Blob<'a> {
     store: &'a Store,
-    name: String,
+    name: OsString,
     file: OwnedFd,
     hasher: Hasher,
     size: u64,
