@@ -1,14 +1,19 @@
 //! `keg unpack`: its trees against those of umoci and GNU tar, its images run, its errors read.
 
 mod bad_input;
+#[allow(dead_code)]
+#[path = "../../tests/image/cases.rs"]
+mod cases;
 mod compare;
 mod fruit;
+mod generated;
 mod hooks;
 mod interrupt;
 // Layouts made in memory, as the tests without root have them; not all of it is used here.
 #[allow(dead_code)]
 #[path = "../../tests/image/layout.rs"]
 mod layout;
+mod leftovers;
 mod repack;
 mod run;
 #[allow(dead_code)]

@@ -80,6 +80,31 @@ fn umoci_and_skopeo_and_buildah_read_it() {
     });
 }
 
+/// umoci 0.4 knows no layers of zstd.
+#[test]
+fn skopeo_and_buildah_read_a_layer_of_zstd() {
+    with_runtime(|rt| {
+        if !unpacks(rt) {
+            return;
+        }
+        let (layout, bundle) = changed_bundle(rt);
+        let image = format!("{layout}:also");
+        repack(rt, &["--image", &image, "--compression", "zstd", &bundle]);
+        let rootfs = rt.dir().join("bundle/rootfs");
+        let copy = rt.dir().join("copy").display().to_string();
+        let (from, to) = (format!("oci:{layout}:also"), format!("oci:{copy}:x"));
+        let words = ["skopeo", "copy", "--quiet", "--insecure-policy", &from, &to];
+        rt.program(&words).limit(minutes(1)).run().ok();
+        let manifest: Value = rt.program(&["skopeo", "inspect", "--raw", &from]).run().ok().json();
+        let last = manifest["layers"].as_array().unwrap().last().unwrap().clone();
+        assert_eq!(last["mediaType"], "application/vnd.oci.image.layer.v1.tar+zstd");
+        let by_keg = rt.dir().join("again");
+        unpack(rt, &format!("{copy}:x"), &by_keg).ok();
+        same(rt, "skopeo and keg", &rootfs, &by_keg.join("rootfs"));
+        by_buildah(rt, &rootfs);
+    });
+}
+
 /// Relative: buildah makes a name, lower case only, of the path.
 fn by_buildah(rt: &Runtime, rootfs: &Path) {
     let policy = rt.dir().join("policy.json");

@@ -8,7 +8,7 @@ mod kills;
 mod limits;
 mod load;
 mod memory;
-mod points;
+pub mod points;
 mod reboot;
 mod signals;
 mod storage;

@@ -17,7 +17,7 @@ use crate::types::ContainerId;
 /// How an image is chosen and unpacked.
 #[derive(Debug, clap::Args)]
 pub struct UnpackFlags {
-    /// For which platform, as os/architecture[/variant] [default: this machine's]
+    /// For which platform, as os[(version[+feature...])]/architecture[/variant] [default: this machine's]
     #[arg(long, value_name = "PLATFORM", value_parser = Platform::from_str)]
     platform: Option<Platform>,
     /// What to show on stderr meanwhile: auto, plain, json or none

@@ -20,7 +20,7 @@ pub struct Platform {
 
 /// The text is no platform.
 #[derive(Debug, thiserror::Error)]
-#[error("invalid platform {0:?}: expected os/architecture[/variant]")]
+#[error("invalid platform {0:?}: expected os[(version[+feature...])]/architecture[/variant]")]
 pub struct InvalidPlatform(pub String);
 
 impl Platform {
@@ -91,31 +91,43 @@ impl FromStr for Platform {
     type Err = InvalidPlatform;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parts: Vec<&str> = text.split('/').collect();
+        let invalid = || InvalidPlatform(text.to_owned());
+        let mut parts: Vec<&str> = text.split('/').collect();
+        let mut details = "";
+        if let Some((os, rest)) = parts[0].split_once('(') {
+            (parts[0], details) = (os, rest.strip_suffix(')').ok_or_else(invalid)?);
+        }
         let legal = |part: &&str| {
             !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
         };
-        if !parts.iter().all(legal) {
-            return Err(InvalidPlatform(text.to_owned()));
+        let (version, features) = match details.split_once('+') {
+            Some((version, features)) => (version, features.split('+').collect()),
+            None => (details, Vec::new()),
+        };
+        let has_legal_version = version.is_empty() || legal(&version);
+        if !has_legal_version || !parts.iter().chain(&features).all(legal) {
+            return Err(invalid());
         }
-        match parts[..] {
-            [os, architecture] => Ok(Self::named(os, architecture, None)),
-            [os, architecture, variant] => Ok(Self::named(os, architecture, Some(variant))),
-            _ => Err(InvalidPlatform(text.to_owned())),
-        }
+        let named = match parts[..] {
+            [os, architecture] => Self::named(os, architecture, None),
+            [os, architecture, variant] => Self::named(os, architecture, Some(variant)),
+            _ => return Err(invalid()),
+        };
+        let os_version = (!version.is_empty()).then(|| version.to_owned());
+        let os_features = features.into_iter().map(str::to_owned).collect();
+        Ok(Self { os_version, os_features, ..named })
     }
 }
 
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
-        if let Some(variant) = &self.variant {
-            write!(f, "/{variant}")?;
+        f.write_str(&self.os)?;
+        if self.os_version.is_some() || !self.os_features.is_empty() {
+            let features = self.os_features.iter().map(|feature| format!("+{feature}"));
+            write!(f, "({}{})", self.os_version.as_deref().unwrap_or(""), features.collect::<String>())?;
         }
-        if let Some(version) = &self.os_version {
-            write!(f, " {version}")?;
-        }
-        Ok(())
+        write!(f, "/{}", self.architecture)?;
+        self.variant.as_ref().map_or(Ok(()), |variant| write!(f, "/{variant}"))
     }
 }
 
@@ -157,7 +169,21 @@ mod tests {
 
     #[test]
     fn texts_that_are_no_platform() {
-        for bad in ["", "linux", "linux/", "/amd64", "a/b/c/d", "linux/am d64"] {
+        for text in ["linux(6.1)/amd64", "linux(+a)/arm/v7", "linux(6.1+a+b)/amd64", "linux/amd64"] {
+            assert_eq!(text.parse::<Platform>().unwrap().to_string(), text);
+        }
+        for bad in [
+            "",
+            "linux",
+            "linux/",
+            "/amd64",
+            "a/b/c/d",
+            "linux/am d64",
+            "linux(/amd64",
+            "linux(1",
+            "linux(+)/amd64",
+            "(1)/x",
+        ] {
             assert!(bad.parse::<Platform>().is_err(), "{bad}");
         }
         assert_eq!("linux/armhf".parse::<Platform>().unwrap().to_string(), "linux/arm/v7");

@@ -1,7 +1,7 @@
 //! Small images made of every type of entry, under every trick that a name can play, over whatever may stand there already, in the layer
 //! below or in the same one; and which rule refuses them. The same images are given to other tools, many in one, each in its own directory.
 
-use super::{Item, chr, dir, fifo, file, hardlink, symlink};
+use super::tar::{Item, chr, dir, fifo, file, hardlink, symlink};
 
 /// What the entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! What an image may ask for ends somewhere.
 
 use super::layout::{CONFIG, INDEX, MANIFEST};
-use super::{Item, Layout, World, file, tar};
+use super::{Item, Layout, World, dir, file, tar};
+use keg::image::{self, UnpackOptions};
 use serde_json::json;
 
 fn one(items: &[Item]) -> Layout {
@@ -52,6 +53,42 @@ fn extended_headers() {
     World::begin().refuse(&one(&[long, file("x", "")]), "extended header of");
     let map = file("x", "1\n".repeat(1 << 20)).pax("GNU.sparse.major", "1").pax("GNU.sparse.realsize", "9");
     World::begin().refuse(&one(&[map]), "malformed sparse map");
+}
+
+/// What is remembered of directories until the end would otherwise grow with the layer.
+#[test]
+fn names_and_attributes_of_directories() {
+    let mut world = World::begin();
+    world.limits.directory_bytes = 100_000;
+    let with = |n: usize| dir(format!("d{n}")).pax("SCHILY.xattr.user.x", vec![b'x'; 2_000]);
+    let many = |count: usize| -> Vec<Item> { (0..count).map(with).collect() };
+    world.refuse(&one(&many(60)), "names and attributes of directories take more than 100000 bytes");
+    let names: Vec<Item> = (0..600).map(|n| dir(format!("{}/{n}", "d".repeat(200)))).collect();
+    world.refuse(&one(&names), "names and attributes of directories");
+    // Those that are gone again do not count.
+    let again: Vec<Item> = (0..60).flat_map(|n| [with(n), file(format!("d{n}"), "")]).collect();
+    world.accept(&[tar(&again)]);
+}
+
+/// A note names what was left out: not more of them than somebody reads.
+#[test]
+fn notes() {
+    let items: Vec<Item> =
+        (0..200).map(|n| file(format!("f{n}"), "").pax(&format!("SCHILY.xattr.trusted.{n}"), "x")).collect();
+    let layout = one(&items);
+    let world = World::begin();
+    layout.write(&world.layout());
+    let options = UnpackOptions {
+        image: world.layout().display().to_string().parse().unwrap(),
+        bundle: world.bundle(),
+        platform: None,
+        limits: world.limits.clone(),
+        sync: false,
+        changes: image::Changes::default(),
+    };
+    let (report, _) = image::unpack(&options, None, &mut |_| {}).unwrap();
+    assert_eq!(report.notes.len(), 65);
+    assert!(report.notes.contains(&"more was left out (136 times)".to_owned()), "{:?}", report.notes);
 }
 
 #[test]

@@ -176,6 +176,40 @@ fn what_was_changed_comes_back() {
 }
 
 #[test]
+fn a_layer_of_zstd_is_the_same_layer() {
+    let shop = Shop::open();
+    let root = shop.unpack("layout", "bundle");
+    change(&root);
+    fs::write(root.join("long"), "the same again, ".repeat(40_000)).unwrap();
+    let with = |compression, tag: &str| {
+        shop.unpack("layout:latest", tag);
+        let options = RepackOptions { compression, epoch: Some(1_600_000_000), ..shop.options(tag, tag) };
+        fs::remove_dir_all(shop.path(tag).join("rootfs")).unwrap();
+        let copied = std::process::Command::new("cp").arg("-a").arg(&root).arg(shop.path(tag)).status();
+        assert!(copied.unwrap().success());
+        repack(&options).unwrap()
+    };
+    let (zstd, gzip) = (with(LayerCompression::Zstd, "zstd"), with(LayerCompression::Gzip, "gzip"));
+    let layer = shop.manifest("layout", &zstd)["layers"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(layer["mediaType"], "application/vnd.oci.image.layer.v1.tar+zstd");
+    assert!(layer["size"].as_u64().unwrap() < 20_000, "{layer}");
+    let diff_ids = |made: &Repacked| shop.config("layout", made)["rootfs"]["diff_ids"].clone();
+    assert_eq!(diff_ids(&zstd), diff_ids(&gzip));
+    assert_eq!(tree(&shop.unpack("layout:zstd", "again")), tree(&shop.unpack("layout:gzip", "once-more")));
+    assert_eq!(with(LayerCompression::Zstd, "zstd-again").digest, zstd.digest);
+}
+
+/// What could not be unpacked again is not written.
+#[test]
+fn a_tree_that_is_too_deep() {
+    let shop = Shop::open();
+    let root = shop.unpack("layout", "bundle");
+    fs::create_dir_all(root.join("d/".repeat(300))).unwrap();
+    let error = repack(&shop.options("bundle", "v2")).unwrap_err();
+    assert!(error.contains("more than 256 directories within each other"), "{error}");
+}
+
+#[test]
 fn deletions_come_first_and_only_what_changed_is_there() {
     let shop = Shop::open();
     let root = shop.unpack("layout", "bundle");

@@ -192,3 +192,36 @@ fn other_digests() {
     layout.edit_manifest(|manifest| manifest["layers"][0]["digest"] = json!(format!("blake3:{wrong}")));
     assert!(chosen(&layout, "", None).unwrap_err().contains("the blob is damaged"));
 }
+
+/// Which version of the system an image is for, and what the system must be able to do, decide too.
+#[test]
+fn by_version_and_features_of_the_system() {
+    let mut layout = Layout::empty();
+    let mut described = |who: &str, version: Option<&str>, features: &[&str]| {
+        let mut descriptor = image(&mut layout, who);
+        descriptor["platform"] = json!({"os": "linux", "architecture": architecture()});
+        if let Some(version) = version {
+            descriptor["platform"]["os.version"] = json!(version);
+        }
+        if !features.is_empty() {
+            descriptor["platform"]["os.features"] = json!(features);
+        }
+        descriptor
+    };
+    let all = [
+        described("special", None, &["special"]),
+        described("five", Some("5"), &[]),
+        described("six", Some("6"), &[]),
+    ];
+    let index = layout.json(INDEX, &json!({"schemaVersion": 2, "manifests": all}));
+    layout.tag("all", index);
+    for (platform, who) in
+        [("linux(5)", "five"), ("linux(6)", "six"), ("linux(+special)", "special"), ("linux", "five")]
+    {
+        let platform = format!("{platform}/{}", architecture());
+        assert_eq!(chosen(&layout, ":all", Some(&platform)).unwrap(), who, "{platform}");
+    }
+    let none = format!("linux(7)/{}", architecture());
+    let error = chosen(&layout, ":all", Some(&none)).unwrap_err();
+    assert!(error.contains("no image for linux(7)/") && error.contains("linux(+special)/"), "{error}");
+}

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::tar::{extension, old_sparse, padded};
 use super::world::{is_root, names};
-use super::{Item, World, chr, dir, fifo, file, hardlink, symlink, tar};
+use super::{Item, Layout, World, chr, dir, fifo, file, hardlink, symlink, tar};
 
 fn read(root: &Path, name: &str) -> String {
     std::fs::read_to_string(root.join(name)).unwrap()
@@ -205,6 +205,16 @@ fn comments_for_the_whole_tar_change_nothing() {
     let comment = extension(b'g', &[("comment".into(), b"0123".to_vec())]);
     let root = world.accept(&[[comment, tar(&[file("x", "")])].concat()]);
     assert_eq!(names(&root), ["x"]);
+}
+
+/// Readers of tar disagree about what such a header does to the entries after it.
+#[test]
+fn names_and_sizes_for_the_whole_tar_are_refused() {
+    for (key, value) in [("path", "y"), ("linkpath", "y"), ("size", "512"), ("GNU.sparse.size", "9")] {
+        let header = extension(b'g', &[(key.into(), value.into())]);
+        let layout = Layout::of(&[[header, tar(&[file("x", "")])].concat()]);
+        World::begin().refuse(&layout, "global extended header that names or sizes entries");
+    }
 }
 
 /// umoci ends a layer without padding or end; others pad it to 10 KiB, or write something behind.

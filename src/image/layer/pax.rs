@@ -8,10 +8,16 @@ pub enum Error {
     /// The length, the `=` or the newline is missing.
     #[error("malformed extended header")]
     Malformed,
+    /// More extended attributes than any file system keeps.
+    #[error("more than {XATTRS} extended attributes")]
+    Xattrs,
     /// A value is no number.
     #[error("the {0:?} of the extended header is no number")]
     Number(String),
 }
+
+/// The most extended attributes of one entry; each is looked for among the others.
+const XATTRS: usize = 512;
 
 /// What the extended headers of one entry say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,6 +63,9 @@ pub fn parse(mut bytes: &[u8]) -> Result<Records, Error> {
             _ => {
                 if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
                     records.xattrs.retain(|(known, _)| known != name);
+                    if records.xattrs.len() == XATTRS {
+                        return Err(Error::Xattrs);
+                    }
                     records.xattrs.push((name.to_vec(), value.to_vec()));
                 } else if let Some(name) = key.strip_prefix(b"GNU.sparse.") {
                     records.sparse.push((name.to_vec(), value.to_vec()));
@@ -160,6 +169,10 @@ mod tests {
         ] {
             assert_eq!(parse(bad), Err(Error::Malformed), "{}", bad.escape_ascii());
         }
+        let many =
+            |count: usize| (0..count).map(|n| format!("27 SCHILY.xattr.u.{n:06}=x\n")).collect::<String>();
+        assert_eq!(parse(many(512).as_bytes()).unwrap().xattrs.len(), 512);
+        assert_eq!(parse(many(513).as_bytes()), Err(Error::Xattrs));
         assert_eq!(parse(b"9 uid=-1\n"), Err(Error::Number("uid".into())));
         assert_eq!(parse(b"11 size=1a\n"), Err(Error::Number("size".into())));
         assert_eq!(parse(b"11 size=1 \n"), Err(Error::Number("size".into())));

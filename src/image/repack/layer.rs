@@ -9,6 +9,7 @@ use nix::sys::stat::SFlag;
 use tar::EntryType;
 
 use super::compare::{self, Change, Changes};
+use super::frames::Frames;
 use super::store::Blob;
 use super::{RepackError, tar as writer};
 use crate::image::blob::Hasher;
@@ -31,8 +32,8 @@ pub enum LayerCompression {
 
 /// The compressed bytes go to a blob.
 enum Encoder<'a> {
-    Gzip(flate2::write::GzEncoder<Blob<'a>>),
-    Zstd(zstd::stream::write::Encoder<'static, Blob<'a>>),
+    Gzip(Box<flate2::write::GzEncoder<Blob<'a>>>),
+    Zstd(Box<Frames<'a>>),
 }
 
 /// Takes the bytes of a tar.
@@ -80,15 +81,15 @@ impl<'a> Layer<'a> {
         root: &'a OwnedFd,
         latest: Option<i64>,
         progress: &'a Progress,
-    ) -> Result<Self, RepackError> {
+    ) -> Self {
         let encoder = match compression {
             LayerCompression::Gzip => {
-                Encoder::Gzip(flate2::write::GzEncoder::new(blob, flate2::Compression::default()))
+                Encoder::Gzip(Box::new(flate2::write::GzEncoder::new(blob, flate2::Compression::default())))
             }
-            LayerCompression::Zstd => zstd(blob).map(Encoder::Zstd).map_err(failed(b""))?,
+            LayerCompression::Zstd => Encoder::Zstd(Box::new(Frames::new(blob))),
         };
         let (plain, names) = (Hasher::new(Algorithm::Sha256), HashMap::new());
-        Ok(Self { encoder, plain, root, latest, progress, names })
+        Self { encoder, plain, root, latest, progress, names }
     }
 
     /// Writes all of it.
@@ -202,13 +203,6 @@ impl<'a> Layer<'a> {
             _ => Time { seconds, nanoseconds: u32::try_from(nanoseconds).unwrap_or(0) },
         }
     }
-}
-
-/// At the level whose strategy the binary has, see docs/dependencies.md.
-fn zstd(blob: Blob<'_>) -> io::Result<zstd::stream::write::Encoder<'static, Blob<'_>>> {
-    let mut encoder = zstd::stream::write::Encoder::new(blob, 3)?;
-    encoder.include_checksum(true)?;
-    Ok(encoder)
 }
 
 /// Major and minor number; the kernel has 12 and 20 bits for them.

@@ -5,6 +5,7 @@
 //! nothing that was noted down can be wrong.
 
 mod compare;
+mod frames;
 mod layer;
 mod store;
 mod tar;
@@ -261,7 +262,7 @@ fn make(
         (image.descriptor.clone(), None)
     } else {
         store.take(&base.layout, &blobs)?;
-        let layer = Layer::new(store.blob()?, options.compression, new, options.epoch, progress)?;
+        let layer = Layer::new(store.blob()?, options.compression, new, options.epoch, progress);
         let written = layer.write_changes(&changes)?;
         let deleted = changes.paths.values().filter(|change| **change == compare::Change::Deleted).count();
         let counts = (deleted, changes.paths.len() - deleted, written.size);
