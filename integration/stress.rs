@@ -18,9 +18,9 @@ fn sequential_cycles_leave_the_host_and_a_long_lived_caller_as_they_were() {
         let before = Host::look(rt);
         // The caller is one shell that lives through all of them and compares its own descriptors at the end.
         let script = format!(
-            "set -e; before=$(ls -l /proc/$$/fd | wc -l); for i in $(seq {SEQUENTIAL}); do \
+            "set -e; ls /proc/$$/fd >$BUNDLE/before; for i in $(seq {SEQUENTIAL}); do \
              $RT create --bundle $BUNDLE c$i; $RT start c$i; $RT delete --force c$i; done; \
-             test $before = $(ls -l /proc/$$/fd | wc -l)"
+             ls /proc/$$/fd >$BUNDLE/after; cmp $BUNDLE/before $BUNDLE/after"
         );
         let runtime = format!("{} --root {}", rt.binary().display(), rt.root().display());
         let command = rt.program(&["bash", "-c", &script]).env("RT", &runtime).env("BUNDLE", &bundle.arg());

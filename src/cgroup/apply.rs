@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Error;
+use super::devices::Prepared;
 use crate::plan::cgroup::{CgroupPlan, DevicePlan, DirectoryPlan, Step, Write};
 use crate::sys::{self, Errno, cgroup as files};
 
@@ -118,12 +119,28 @@ fn write(directory: &Path, write: &Write) -> sys::Result<()> {
     }
 }
 
-/// Sets the device rules. Version 1 takes them one by one, beginning with that nothing is allowed.
-pub(super) fn devices(plan: &CgroupPlan) -> Result<(), Error> {
-    let failed = |source| Error::Set { setting: "linux.resources.devices".to_owned(), source };
+/// What can be done about the device rules before they are set.
+pub(super) fn prepare_devices(plan: &CgroupPlan) -> Result<Option<Prepared>, Error> {
     match (&plan.devices, device_directory(plan)) {
-        (DevicePlan::Files(writes), Some(path)) => super::devices::write(&path, writes).map_err(failed),
-        (DevicePlan::Program(rules), Some(path)) => super::devices::attach(&path, rules).map_err(failed),
+        (DevicePlan::Program(rules), Some(path)) => {
+            Prepared::load(&path, rules).map(Some).map_err(no_devices)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Sets the device rules. Version 1 takes them one by one, beginning with that nothing is allowed.
+pub(super) fn devices(plan: &CgroupPlan, prepared: Option<Prepared>) -> Result<(), Error> {
+    match (&plan.devices, device_directory(plan)) {
+        (DevicePlan::Files(writes), Some(path)) => super::devices::write(&path, writes).map_err(no_devices),
+        (DevicePlan::Program(rules), Some(path)) => {
+            let program = prepared.map_or_else(|| Prepared::load(&path, rules), Ok);
+            program.and_then(Prepared::attach).map_err(no_devices)
+        }
         (DevicePlan::Unchanged, _) | (_, None) => Ok(()),
     }
+}
+
+fn no_devices(source: sys::Error) -> Error {
+    Error::Set { setting: "linux.resources.devices".to_owned(), source }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::devices::Prepared;
 use super::place::Placement;
 use super::walk::procs_below;
 use super::{Error, remove};
@@ -14,6 +15,7 @@ use crate::types::{CgroupDirectory, CgroupManager, CgroupRecord, Uid};
 pub struct Created {
     record: CgroupRecord,
     placement: Placement,
+    devices: Option<Prepared>,
     /// Processes of ours may be inside.
     entered: bool,
     kept: bool,
@@ -21,7 +23,7 @@ pub struct Created {
 
 impl Created {
     pub(super) fn new(record: CgroupRecord) -> Self {
-        Self { record, placement: Placement::default(), entered: false, kept: false }
+        Self { record, placement: Placement::default(), devices: None, entered: false, kept: false }
     }
 
     pub(super) fn record_mut(&mut self) -> &mut CgroupRecord {
@@ -30,6 +32,50 @@ impl Created {
 
     pub(super) fn place(&mut self, placement: Placement) {
         self.placement = placement;
+    }
+
+    /// Makes the cgroups of version 1, which a process enters by itself. The plan loses hierarchies that the kernel has, but that are
+    /// mounted nowhere: their names.
+    pub fn complete(&mut self, plan: &mut CgroupPlan) -> Result<Vec<String>, Error> {
+        let entered = plan.directories.iter().filter(|directory| is_entered(directory));
+        let nowhere = self.make(entered, plan.driver)?;
+        plan.forget(&nowhere);
+        Ok(nowhere)
+    }
+
+    fn make<'a>(
+        &mut self,
+        directories: impl Iterator<Item = &'a DirectoryPlan>,
+        driver: Driver,
+    ) -> Result<Vec<String>, Error> {
+        let before = self.record.directories.len();
+        let (mut planned, mut nowhere) = (Vec::new(), Vec::new());
+        for directory in directories {
+            let hierarchy = directory.hierarchy.clone();
+            let mut entry = CgroupDirectory { hierarchy, path: directory.path(), made: None };
+            match make(&mut entry, &directory.mount) {
+                Err(error) if is_dispensable(directory, &error)? => nowhere.push(entry.hierarchy),
+                done => {
+                    // Also after a failure: its parents may be there to be undone.
+                    self.record.directories.push(entry);
+                    done.map_err(Error::Make)?;
+                    planned.push(directory);
+                }
+            }
+        }
+        let made = &self.record.directories[before..];
+        for (directory, made) in planned.into_iter().zip(made) {
+            refuse_occupied(directory, made)?;
+            match directory.hierarchy.as_str() {
+                "" => enable_controllers(directory, driver)?,
+                name if name.split(',').any(|controller| controller == "cpuset") => {
+                    inherit_cpuset(made, &directory.mount).map_err(Error::Make)?;
+                }
+                _ => {}
+            }
+        }
+        self.placement.add(made.iter().map(|made| (made.hierarchy.as_str(), made.path.clone())))?;
+        Ok(nowhere)
     }
 
     /// How the container's first process gets in. Once it is in, the descriptors are of no use.
@@ -44,10 +90,16 @@ impl Created {
         super::apply::apply(plan)
     }
 
+    /// Has the kernel check and translate the program of the device rules, where they are one: nothing else takes it so long.
+    pub fn prepare_devices(&mut self, plan: &CgroupPlan) -> Result<(), Error> {
+        self.devices = super::apply::prepare_devices(plan)?;
+        Ok(())
+    }
+
     /// Sets the device rules. The container's first process must not be at work with devices meanwhile:
     /// in version 1 there is a moment in which nothing is allowed.
-    pub fn restrict_devices(&self, plan: &CgroupPlan) -> Result<(), Error> {
-        super::apply::devices(plan)
+    pub fn restrict_devices(&mut self, plan: &CgroupPlan) -> Result<(), Error> {
+        super::apply::devices(plan, self.devices.take())
     }
 
     /// Gives the version 2 cgroup to who may make others below it, with the files that the kernel says go along.
@@ -103,41 +155,26 @@ pub fn foresee(plan: &CgroupPlan) -> Result<CgroupRecord, Error> {
     Ok(record)
 }
 
-/// Makes the cgroups, ready for a process to enter. Where systemd makes them, the plan learns where they are; and it loses hierarchies
-/// that the kernel has, but that are mounted nowhere.
+/// Makes the cgroups that a process is born into; [`Created::complete`] makes the others. Where systemd makes them, the plan learns where
+/// they are.
 pub fn create(plan: &mut CgroupPlan) -> Result<Created, Error> {
     if plan.driver == Driver::Systemd {
         return super::systemd::create(plan);
     }
     let mut created = Created::new(empty_record(plan));
-    let mut nowhere = Vec::new();
-    for directory in &plan.directories {
-        let hierarchy = directory.hierarchy.clone();
-        let mut entry = CgroupDirectory { hierarchy, path: directory.path(), made: None };
-        match make(&mut entry, &directory.mount) {
-            Err(error) if is_dispensable(directory, &error)? => nowhere.push(entry.hierarchy),
-            done => {
-                // Also after a failure: its parents may be there to be undone.
-                created.record.directories.push(entry);
-                done.map_err(Error::Make)?;
-            }
-        }
-    }
-    plan.directories.retain(|directory| !nowhere.contains(&directory.hierarchy));
-    for (directory, made) in plan.directories.iter().zip(&created.record.directories) {
-        refuse_occupied(directory, made)?;
-        match directory.hierarchy.as_str() {
-            "" => enable_controllers(directory, plan.driver)?,
-            name if name.split(',').any(|controller| controller == "cpuset") => {
-                inherit_cpuset(made, &directory.mount).map_err(Error::Make)?;
-            }
-            _ => {}
-        }
-    }
-    let directories = created.record.directories.iter();
-    created.placement =
-        Placement::open(directories.map(|made| (made.hierarchy.as_str(), made.path.clone())))?;
+    let born_into = plan.directories.iter().filter(|directory| !is_entered(directory));
+    created.make(born_into, plan.driver)?;
     Ok(created)
+}
+
+/// Whether a process must enter it by itself: it is born into that of version 2.
+fn is_entered(directory: &DirectoryPlan) -> bool {
+    !directory.hierarchy.is_empty()
+}
+
+/// Whether there are any that a process must enter by itself.
+pub fn are_entered(plan: &CgroupPlan) -> bool {
+    plan.directories.iter().any(is_entered)
 }
 
 /// Nothing is asked of this hierarchy of version 1, and it is mounted nowhere: somebody's last mount of it has gone, and it has not yet.

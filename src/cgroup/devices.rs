@@ -2,6 +2,7 @@
 //! goes through the rules from the last to the first: a denied one ends it, and so does the last
 //! allowed one.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use crate::plan::cgroup::{DeviceClass, DeviceRule};
@@ -9,12 +10,26 @@ use crate::sys::{self, bpf::Instruction, cgroup as files};
 
 const LIST_LIMIT: usize = 16 << 20;
 
-/// The container's own directory gets the program; what replaces it does so at once, so that there is
-/// no moment without one.
-pub(super) fn attach(directory: &Path, rules: &[DeviceRule]) -> sys::Result<()> {
-    let cgroup = files::open_for_walk(directory)?;
-    let program = sys::bpf::load_device_program(&compile(rules))?;
-    sys::bpf::attach_device_program(&cgroup, &program, None)
+/// A program that the kernel has loaded, and the cgroup that it is for.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    cgroup: OwnedFd,
+    program: OwnedFd,
+}
+
+impl Prepared {
+    /// Loads it.
+    pub(super) fn load(directory: &Path, rules: &[DeviceRule]) -> sys::Result<Self> {
+        let cgroup = files::open_for_walk(directory)?;
+        let program = sys::bpf::load_device_program(&compile(rules))?;
+        Ok(Self { cgroup, program })
+    }
+
+    /// The container's own directory gets the program; what replaces it does so at once, so that there is
+    /// no moment without one.
+    pub(super) fn attach(self) -> sys::Result<()> {
+        sys::bpf::attach_device_program(&self.cgroup, &self.program, None)
+    }
 }
 
 /// Puts new rules in the place of those that `attach` put there.

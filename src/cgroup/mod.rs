@@ -21,7 +21,7 @@ mod watch;
 
 use std::path::PathBuf;
 
-pub use create::{Created, create, foresee};
+pub use create::{Created, are_entered, create, foresee};
 pub use delegated::give_way;
 pub use freeze::{freeze, is_frozen, thaw};
 pub use kill::kill_all;

@@ -47,13 +47,22 @@ impl Placement {
     /// Opens the directories, given by hierarchy.
     pub(super) fn open<'a>(directories: impl Iterator<Item = (&'a str, PathBuf)>) -> Result<Self, Error> {
         let mut placement = Self::default();
+        placement.add(directories)?;
+        Ok(placement)
+    }
+
+    /// Opens more of them.
+    pub(super) fn add<'a>(
+        &mut self,
+        directories: impl Iterator<Item = (&'a str, PathBuf)>,
+    ) -> Result<(), Error> {
         for (hierarchy, path) in directories {
             match hierarchy {
-                "" => placement.into = Some(sys::open_dir(&path).map_err(Error::Make)?),
-                _ => placement.tasks.open(&path).map_err(Error::Make)?,
+                "" => self.into = Some(sys::open_dir(&path).map_err(Error::Make)?),
+                _ => self.tasks.open(&path).map_err(Error::Make)?,
             }
         }
-        Ok(placement)
+        Ok(())
     }
 }
 

@@ -76,7 +76,7 @@ fn enter(join: &mut Join<'_>) -> Result<(), Error> {
     process::set_undumpable().at(Step::Process)?;
     process::set_parent_death_signal(Some(Signal::KILL)).at(Step::Process)?;
     // As the host's user, in the host's cgroup namespace: the container's need not allow it.
-    join.cgroups.enter().at(Step::Cgroup)?;
+    join.cgroups.enter_by_copies().at(Step::Cgroup)?;
     // A cpuset has just made it as wide as it allows.
     if let Some(cpus) = &join.process.affinity.last {
         sys::schedule::set_affinity(&cpus.0).at(Step::Schedule)?;

@@ -27,7 +27,7 @@ use crate::{lsm, network};
 
 pub use error::{Error, Step};
 pub use join::{Join, join};
-pub use stage::{cloned, needs_stage, stage};
+pub use stage::{cloned, may_wait, needs_stage, stage};
 
 use error::At;
 use settle::Kept;
@@ -46,7 +46,7 @@ pub struct Init<'a> {
     /// Where `start` will knock; absent for `run`.
     pub listener: Option<OwnedFd>,
     /// The version 1 cgroups to enter, unless a stage did.
-    pub cgroups: Option<&'a Tasks>,
+    pub cgroups: Cgroups<'a>,
     /// Namespaces to join, in order. Empty if a stage did it.
     pub joins: Vec<(NamespaceKind, OwnedFd)>,
     /// Bind sources that keg opened.
@@ -57,6 +57,17 @@ pub struct Init<'a> {
     pub oom_score: Option<i32>,
     /// How many descriptors after the standard three belong to the container.
     pub preserve_fds: u32,
+}
+
+/// How init gets into cgroups that it was not born in.
+#[derive(Debug)]
+pub enum Cgroups<'a> {
+    /// They are there to be entered.
+    Ready(&'a Tasks),
+    /// keg makes them while init makes its network namespace, which takes about as long, and hands them over.
+    Awaited,
+    /// Somebody else has seen to it.
+    Entered,
 }
 
 /// Becomes the container's program, or says why not. The result is an exit status that nobody looks at.
@@ -77,7 +88,6 @@ fn begin(mut init: Init<'_>) -> Result<Infallible, (Error, InitEnd)> {
 
 /// The list for create. The order is the design: each line says why where its place matters.
 fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
-    let plan = init.plan;
     own_oom_score(init.oom_score.take()).at(Step::OomScore)?;
     // Before any namespace: a process of the container must never see into this one (CVE-2016-9962).
     // Without privileges keg could not write the mappings of such a process; until then it has nothing to show.
@@ -87,16 +97,23 @@ fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
     process::set_parent_death_signal(Some(Signal::KILL)).at(Step::Process)?;
     process::new_session().at(Step::Process)?;
     signals::reset().at(Step::Process)?;
-    // Before the cgroup namespace: its root is where this process is then.
-    init.cgroups.take().map_or(Ok(()), Tasks::enter).at(Step::Cgroup)?;
-    if plan.new_keyring {
+    if let Cgroups::Ready(cgroups) = init.cgroups {
+        cgroups.enter_by_copies().at(Step::Cgroup)?;
+    }
+    if init.plan.new_keyring {
         new_keyring(init.id).at(Step::Keyring)?;
     }
     join_each(&init.joins).at(Step::Namespaces)?;
     init.joins.clear();
     map_ids(init)?;
+    own_network(init.plan)?;
+    if matches!(init.cgroups, Cgroups::Awaited) {
+        enter_cgroups(init)?;
+    }
+    let plan = init.plan;
+    // After the cgroups: its root is where this process is then.
     own_cgroup_namespace(plan).at(Step::Namespaces)?;
-    own_network(init)?;
+    move_devices(init)?;
     // Device modes and directory modes are as given.
     let callers_umask = limits::set_umask(0);
     let mut rootfs = Rootfs::open(plan, std::mem::take(&mut init.sources)).at(Step::Rootfs)?;
@@ -190,6 +207,18 @@ fn document(id: &ContainerId, bundle: &Path, plan: &Plan, status: Status) -> Res
     hooks::document(id, status, Some(pid), bundle, &plan.annotations).at(Step::Hooks)
 }
 
+fn enter_cgroups(init: &mut Init<'_>) -> Result<(), Error> {
+    let (cgroups, without) = init.link.receive_cgroups().at(Step::Link)?;
+    cgroups.enter().at(Step::Cgroup)?;
+    if !without.is_empty() {
+        let mut plan = init.plan.clone();
+        plan.cgroup.forget(&without);
+        // For the rest of this process's life, which ends with execve(2).
+        init.plan = Box::leak(Box::new(plan));
+    }
+    Ok(())
+}
+
 fn new_keyring(id: &ContainerId) -> crate::sys::Result<()> {
     match keyring::new_session(&format!("_ses.{id}")) {
         // A kernel without keyrings, or a filter around keg that forbids them: there is none to share.
@@ -244,10 +273,18 @@ fn own_cgroup_namespace(plan: &Plan) -> crate::sys::Result<()> {
     Ok(())
 }
 
-fn own_network(init: &Init<'_>) -> Result<(), Error> {
-    if init.plan.namespaces.new.contains(NamespaceKind::Network) {
-        network::bring_up_loopback().at(Step::Network)?;
+fn own_network(plan: &Plan) -> Result<(), Error> {
+    let new = &plan.namespaces.new;
+    if !new.contains(NamespaceKind::Network) {
+        return Ok(());
     }
+    if !cloned(&plan.namespaces).contains(NamespaceKind::Network) {
+        namespace::make(NamespaceSet::from_iter([NamespaceKind::Network])).at(Step::Namespaces)?;
+    }
+    network::bring_up_loopback().at(Step::Network)
+}
+
+fn move_devices(init: &Init<'_>) -> Result<(), Error> {
     match init.plan.net_devices.is_empty() {
         true => Ok(()),
         // The rights over the host's devices are keg's.

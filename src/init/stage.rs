@@ -4,10 +4,9 @@
 use std::os::fd::OwnedFd;
 
 use super::error::{At, Error, Step};
-use super::{Init, join_each, own_oom_score};
+use super::{Cgroups, Init, join_each, own_oom_score};
 use crate::link::FromInit;
 use crate::plan::{Namespaces, Plan};
-use crate::sys::cgroup::Tasks;
 use crate::sys::proc::Proc;
 use crate::sys::process::{self, Spawn};
 use crate::sys::{credentials, namespace};
@@ -25,9 +24,20 @@ pub fn needs_stage(namespaces: &Namespaces) -> bool {
         || !namespaces.time_offsets.is_empty()
 }
 
-/// What init is cloned with: all new namespaces, but for a cgroup namespace, which must wait until init is in its cgroup.
+/// What init is cloned with: all new namespaces, but for a cgroup namespace, which must wait until init is in its cgroup, and a
+/// network namespace, whose making takes longer than that of all others: init makes it, and keg has its hands free meanwhile.
+/// Before the ids of a new user namespace are mapped, keg has nothing else to do.
 pub fn cloned(namespaces: &Namespaces) -> NamespaceSet {
-    namespaces.new.without(NamespaceKind::Cgroup)
+    let cloned = namespaces.new.without(NamespaceKind::Cgroup);
+    match cloned.contains(NamespaceKind::User) {
+        true => cloned,
+        false => cloned.without(NamespaceKind::Network),
+    }
+}
+
+/// Whether init may wait for its cgroups: a stage, or who asks for the mappings of a user namespace, has other things to say first.
+pub fn may_wait(namespaces: &Namespaces) -> bool {
+    !needs_stage(namespaces) && !namespaces.new.contains(NamespaceKind::User)
 }
 
 /// The stage's whole life; the result is its exit status.
@@ -56,7 +66,9 @@ fn join_all(init: &mut Init<'_>) -> Result<NamespaceSet, Error> {
         process::set_undumpable().at(Step::Process)?;
     }
     process::set_parent_death_signal(Some(Signal::KILL)).at(Step::Process)?;
-    init.cgroups.take().map_or(Ok(()), Tasks::enter).at(Step::Cgroup)?;
+    if let Cgroups::Ready(cgroups) = std::mem::replace(&mut init.cgroups, Cgroups::Entered) {
+        cgroups.enter_by_copies().at(Step::Cgroup)?;
+    }
     let joins = std::mem::take(&mut init.joins);
     join_each(&joins).at(Step::Namespaces)?;
     if joins.iter().any(|(kind, _)| *kind == NamespaceKind::User) {

@@ -3,6 +3,7 @@
 //! ```text
 //!   keg (host)                            init (container)
 //!     │ ◀── Spawned + pidfd ─────────────── │   only where a process in between joined namespaces first
+//!     │ ─── cgroups + fds ────────────────▶ │   only where they were made meanwhile: enter them
 //!     │ ◀── MapIds ──────────────────────── │   a new user namespace wants its mappings
 //!     │ ─── Proceed ──────────────────────▶ │
 //!     │ ◀── MoveDevices ─────────────────── │   the network namespace is there: move the host's devices in
@@ -29,6 +30,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use crate::sys::cgroup::Tasks;
 use crate::sys::{self, socket};
 
 /// No message is longer; texts are cut.
@@ -115,6 +117,13 @@ fn receive(socket: &OwnedFd, buffer: &mut [u8; MAX_MESSAGE]) -> Result<(usize, V
     }
 }
 
+fn sent(done: sys::Result<()>) -> Result<(), Error> {
+    match done {
+        Err(error) if error.errno == sys::Errno::EPIPE => Err(Error::Closed),
+        done => Ok(done?),
+    }
+}
+
 impl KegEnd {
     /// A socket that is connected to a waiting init.
     pub fn new(socket: OwnedFd) -> Self {
@@ -166,6 +175,13 @@ impl KegEnd {
         })
     }
 
+    /// The version 1 cgroups that init waits for, and the names of hierarchies that there are none in after all.
+    pub fn send_cgroups(&self, cgroups: &Tasks, without: &[String]) -> Result<(), Error> {
+        let mut text = "C".to_owned();
+        without.iter().for_each(|name| text.extend([name, "\n"]));
+        sent(socket::send(&self.socket, text.as_bytes(), &cgroups.files()))
+    }
+
     /// Answers.
     pub fn send(&self, message: ToInit) -> Result<(), Error> {
         let byte = match message {
@@ -174,10 +190,7 @@ impl KegEnd {
             ToInit::Start => b'S',
             ToInit::Leave => b'L',
         };
-        match socket::send(&self.socket, &[byte], &[]) {
-            Err(error) if error.errno == sys::Errno::EPIPE => Err(Error::Closed),
-            done => Ok(done?),
-        }
+        sent(socket::send(&self.socket, &[byte], &[]))
     }
 }
 
@@ -222,6 +235,15 @@ impl InitEnd {
             }
         }
         Ok(())
+    }
+
+    /// Waits for the cgroups that keg makes meanwhile.
+    pub fn receive_cgroups(&self) -> Result<(Tasks, Vec<String>), Error> {
+        let mut buffer = [0; MAX_MESSAGE];
+        let (length, files) = receive(&self.0, &mut buffer)?;
+        let text = std::str::from_utf8(&buffer[..length]).ok().and_then(|text| text.strip_prefix('C'));
+        let without = text.ok_or(Error::Garbled)?.lines().map(str::to_owned).collect();
+        Ok((Tasks::of(files), without))
     }
 
     /// Waits for the next word of keg.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::bundle::{absolute, read_config};
-use super::{Place, Result, launch, probe, shipped};
+use super::{Place, Result, launched, probe, shipped};
 use crate::cgroup::Look;
 use crate::plan::{self, Finding, MountKind, Options, Plan};
 use crate::spec;
@@ -59,11 +59,15 @@ fn error_of(text: &str) -> Finding {
 fn look(plan: &Plan, id: &ContainerId, findings: &mut Vec<Finding>) {
     if let Err(problem) = fd::check_directory(&plan.rootfs) {
         let place = plan.rootfs.clone();
-        findings.push(Finding::error("root.path", chain(&launch::Error::Rootfs(place, problem))));
+        findings.push(Finding::error("root.path", chain(&launched::Error::Rootfs(place, problem))));
     }
     for join in &plan.namespaces.join {
         if let Err(problem) = namespace::open(&join.path, join.kind) {
-            findings.push(error_of(&chain(&launch::Error::Namespace(join.kind, join.path.clone(), problem))));
+            findings.push(error_of(&chain(&launched::Error::Namespace(
+                join.kind,
+                join.path.clone(),
+                problem,
+            ))));
         }
     }
     for device in &plan.net_devices {

@@ -2,130 +2,32 @@
 //! is dropped, so a command that fails leaves the host as it was.
 
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::first_record::first_record;
 use super::guard::{AttachedRootfs, Poststop};
+use super::launched::{Done, Error, Launched, Then};
 use super::options::CreateOptions;
 use super::outlet::{Outlet, PidfdSocket};
-use super::process::{ChildGuard, write_pid_file};
-use super::{Place, Result, bundle, hook_state, listener, mapped_ids, probe, service};
+use super::process::ChildGuard;
+use super::{Place, Result, bundle, mapped_ids, probe, service};
 use crate::cgroup::{self, Look};
-use crate::hooks::{self, Place as HookPlace, Status};
-use crate::init::{self, Init};
-use crate::link::{self, FromInit, KegEnd, ToInit};
+use crate::init::{self, Cgroups, Init};
+use crate::link::{self, KegEnd};
+use crate::plan::cgroup::CgroupPlan;
 use crate::plan::{self, Host, Options, Plan};
 use crate::rootfs::{self, Sources};
 use crate::spec::{self, Loaded};
-use crate::state::{Locked, Record, Reservation, Stage, Store};
+use crate::state::Store;
 use crate::sys::fd;
 use crate::sys::proc::Proc;
-use crate::sys::process::{self, Ended, Spawn};
-use crate::sys::{self, descriptors, namespace, socket};
-use crate::types::{NamespaceKind, ProcessRef};
-use crate::{idmap, network, resctrl};
+use crate::sys::process::{self, Spawn};
+use crate::sys::{descriptors, namespace, socket};
+use crate::types::NamespaceKind;
+use crate::{network, resctrl};
 
 /// The socket on which a created container's init waits for `start`.
 pub(super) const START_SOCKET: &str = "start.sock";
-
-/// Why a container could not be made.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
-    #[error("the root directory {0:?}")]
-    Rootfs(PathBuf, #[source] sys::Error),
-    #[error("linux.namespaces: {0} namespace {1:?}")]
-    Namespace(NamespaceKind, PathBuf, #[source] sys::Error),
-    #[error("linux.sysctl, hostname and domainname cannot be set in the host's own {0} namespace ({1:?})")]
-    HostNamespace(NamespaceKind, PathBuf),
-    #[error("{0}")]
-    Init(String),
-    #[error("container init was OOM-killed (memory limit too low?)")]
-    OomKilled,
-    #[error("container init ended before it was ready: {0}")]
-    Died(String),
-}
-
-/// A container whose init is set up. Dropped before it is kept, it is gone: fields are dropped in their order.
-#[derive(Debug)]
-pub(super) struct Launched {
-    pub(super) init: ChildGuard,
-    pub(super) proc: Proc,
-    pub(super) link: KegEnd,
-    cgroups: cgroup::Created,
-    rootfs: Option<AttachedRootfs>,
-    devices: Option<network::Devices>,
-    resctrl: Option<resctrl::Groups>,
-    poststop: Poststop,
-    pub(super) record: Record,
-    reservation: Reservation,
-    pub(super) plan: Plan,
-    pub(super) outlet: Outlet,
-    pidfd_socket: PidfdSocket,
-}
-
-/// What happens once init is set up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Then {
-    /// It waits for `start` on a socket.
-    Wait,
-    /// Its program runs, and keg leaves.
-    Detach,
-    /// Its program runs, and keg stays.
-    Attend,
-}
-
-impl Launched {
-    /// What needs init to stand still, or rights that it may not have: the device rules, which in version 1
-    /// forbid everything for a moment, after init has made its devices and before a hook may add to them;
-    /// and the out-of-memory score.
-    fn adjust(&mut self, done: &mut bool) -> Result<()> {
-        if std::mem::replace(done, true) {
-            return Ok(());
-        }
-        self.cgroups.restrict_devices(&self.plan.cgroup)?;
-        // Others have init do it.
-        match self.record.owner {
-            0 => Ok(self.init.adjust_oom_score(&self.proc, self.plan.process.as_ref())?),
-            _ => Ok(()),
-        }
-    }
-
-    fn limit(&mut self) -> Result<()> {
-        Ok(self.init.limit(self.plan.process.as_ref())?)
-    }
-
-    /// Init as the record names it.
-    pub(super) fn reference(&self) -> Result<ProcessRef> {
-        Ok(self.proc.process(self.init.pid())?.0)
-    }
-
-    /// Writes the record and the pid file, and keeps all that was made.
-    pub(super) fn keep(
-        mut self,
-        stage: Stage,
-        pid_file: Option<&Path>,
-        answer: ToInit,
-    ) -> Result<(ChildGuard, KegEnd, Record, Locked)> {
-        self.record.stage = stage;
-        self.reservation.write(&self.record)?;
-        self.pidfd_socket.send(self.init.pidfd())?;
-        if let Some(path) = pid_file {
-            write_pid_file(path, self.init.pid())?;
-        }
-        self.link.send(answer)?;
-        self.init.release();
-        self.cgroups.keep();
-        if let Some(rootfs) = &mut self.rootfs {
-            rootfs.0 = None;
-        }
-        self.devices.iter_mut().for_each(network::Devices::keep);
-        self.resctrl.iter_mut().for_each(resctrl::Groups::keep);
-        self.poststop.keep();
-        let container = self.reservation.commit();
-        std::mem::forget(self.proc);
-        Ok((self.init, self.link, self.record, container))
-    }
-}
 
 /// Reads, plans, reserves, makes.
 pub(super) fn launch(place: &Place, options: &CreateOptions, then: Then) -> Result<Launched> {
@@ -153,6 +55,10 @@ fn launch_after(
         return launch_after(Look::Thorough, place, options, then, sockets);
     }
     let mut plan = decide(place, options, &bundle, &loaded, &host)?;
+    if sockets.is_none() {
+        // The second look comes to the same warnings.
+        plan.warnings.iter().for_each(|warning| place.note(warning));
+    }
     check_rootfs(&plan)?;
     let devices = network::Devices::find(&plan)?;
     let groups = plan.intel_rdt.as_ref().map(|wanted| resctrl::Groups::find(wanted, &options.id));
@@ -169,16 +75,14 @@ fn launch_after(
     reservation.write(&record)?;
     reservation.save_config(&json)?;
     notify.as_deref().map_or(Ok(()), service::make_directory)?;
-    let mut cgroups = match cgroup::create(&mut plan.cgroup) {
-        Err(_) if look == Look::Quick && plan.cgroup.unit.is_none() => {
+    let again = look == Look::Quick && plan.cgroup.unit.is_none();
+    let waits = init::may_wait(&plan.namespaces) && cgroup::are_entered(&plan.cgroup);
+    let mut cgroups = match make_cgroups(&mut plan.cgroup, waits) {
+        Err(_) if again => {
             drop(reservation);
             return launch_after(Look::Thorough, place, options, then, Some((outlet, pidfd_socket)));
         }
-        made => {
-            // Not before: the second look comes to the same warnings.
-            plan.warnings.iter().for_each(|warning| place.note(warning));
-            made?
-        }
+        made => made?,
     };
     resctrl.iter_mut().try_for_each(resctrl::Groups::make)?;
     record.cgroup = Some(cgroups.record().clone());
@@ -189,7 +93,7 @@ fn launch_after(
     let listener =
         if then == Then::Wait { Some(socket::listen(reservation.dir(), START_SOCKET)?) } else { None };
     let rootfs = record.covered_mount.map(|covered| AttachedRootfs(Some((plan.rootfs.clone(), covered))));
-    let (init, link) = spawn(&plan, options, &bundle, &cgroups.take_placement(), listener, euid)?;
+    let (init, link) = spawn(&plan, options, &bundle, &cgroups.take_placement(), waits, listener, euid)?;
     let mut launched = Launched {
         init,
         proc,
@@ -204,9 +108,26 @@ fn launch_after(
         plan,
         outlet,
         pidfd_socket,
+        then,
+        done: Done::default(),
     };
-    serve(&mut launched, &bundle)?;
+    if waits && let Err(error) = launched.complete_cgroups() {
+        return match again {
+            true => launch_after(Look::Thorough, place, options, then, Some(launched.undo())),
+            false => Err(error.into()),
+        };
+    }
+    launched.serve(&bundle)?;
     Ok(launched)
+}
+
+/// Those that init can wait for are made when it is there.
+fn make_cgroups(plan: &mut CgroupPlan, waits: bool) -> std::result::Result<cgroup::Created, cgroup::Error> {
+    let mut cgroups = cgroup::create(plan)?;
+    if !waits {
+        cgroups.complete(plan)?;
+    }
+    Ok(cgroups)
 }
 
 fn connect(plan: &Plan, options: &CreateOptions, then: Then) -> Result<(Outlet, PidfdSocket)> {
@@ -251,6 +172,7 @@ fn spawn(
     options: &CreateOptions,
     bundle: &Path,
     placement: &cgroup::Placement,
+    waits: bool,
     listener: Option<OwnedFd>,
     euid: u32,
 ) -> Result<(ChildGuard, KegEnd)> {
@@ -272,7 +194,7 @@ fn spawn(
         plan,
         link: init_link,
         listener,
-        cgroups: Some(placement.tasks()),
+        cgroups: if waits { Cgroups::Awaited } else { Cgroups::Ready(placement.tasks()) },
         joins,
         sources,
         privileged: euid == 0,
@@ -299,90 +221,4 @@ fn sources(plan: &Plan, joins: &[(NamespaceKind, OwnedFd)]) -> Result<Sources> {
     let user = joins.iter().find(|(kind, _)| *kind == NamespaceKind::User).map(|(_, file)| file);
     let mapped = mapped_ids::namespaces(plan, user)?;
     Ok(rootfs::open_sources(plan, plan.id_maps.is_some() || user.is_some(), &mapped)?)
-}
-
-/// The conversation with init until it is ready. Limits are set meanwhile.
-fn serve(launched: &mut Launched, bundle: &Path) -> Result<()> {
-    launched.cgroups.apply(&launched.plan.cgroup)?;
-    if let Some(owner) = launched.plan.cgroup_owner() {
-        launched.cgroups.give_to(owner)?;
-    }
-    let mut adjusted = false;
-    loop {
-        let message = match launched.link.receive() {
-            Err(link::Error::Closed) => return Err(died(launched).into()),
-            message => message?,
-        };
-        match message {
-            FromInit::Spawned(pid, pidfd) => launched.init.succeed(pid, pidfd)?,
-            FromInit::MapIds => {
-                if let Some(maps) = &launched.plan.id_maps {
-                    idmap::write(&launched.proc, launched.init.pid(), maps, launched.record.owner == 0)?;
-                }
-                launched.link.send(ToInit::Proceed)?;
-            }
-            FromInit::MoveDevices => {
-                let (pid, kind) = (launched.init.pid(), NamespaceKind::Network);
-                let container = namespace::of_process(&launched.proc, pid, kind)?;
-                launched.devices.iter_mut().try_for_each(|devices| devices.move_into(&container))?;
-                launched.link.send(ToInit::Proceed)?;
-            }
-            FromInit::RunHooks => {
-                launched.adjust(&mut adjusted)?;
-                run_hooks(launched, bundle)?;
-                launched.link.send(ToInit::Proceed)?;
-            }
-            FromInit::Limit => {
-                launched.limit()?;
-                launched.link.send(ToInit::Proceed)?;
-            }
-            FromInit::Listen(number) => {
-                hand_on(launched, number)?;
-                launched.link.send(ToInit::Proceed)?;
-            }
-            FromInit::Ready => {
-                launched.adjust(&mut adjusted)?;
-                if let Some(groups) = &launched.record.resctrl {
-                    resctrl::enter(groups, launched.init.pid())?;
-                }
-                return launched.limit();
-            }
-            FromInit::Failed(text) => return Err(Error::Init(text).into()),
-            FromInit::Terminal(master) => launched.outlet.take(master)?,
-            FromInit::Executing => return Err(link::Error::Garbled.into()),
-        }
-    }
-}
-
-/// Why init is gone without a word.
-fn died(launched: &mut Launched) -> Error {
-    let ended = launched.init.end();
-    match ended {
-        Some(Ended::Killed(9)) if cgroup::was_oom_killed(launched.cgroups.record()) => Error::OomKilled,
-        Some(Ended::Killed(signal)) => Error::Died(format!("killed by signal {signal}")),
-        Some(Ended::Exited(status)) => Error::Died(format!("exit status {status}")),
-        None => Error::Died("it is not a child of this process any more".to_owned()),
-    }
-}
-
-/// Init is about to load a filter with a listener.
-fn hand_on(launched: &Launched, number: i32) -> Result<()> {
-    let seccomp = launched.plan.process.as_ref().and_then(|process| process.seccomp.as_ref());
-    let Some(listener) = seccomp.and_then(|program| program.notifies.as_ref()) else { return Ok(()) };
-    let state = hook_state(&launched.record, Status::Creating, Some(launched.init.pid()))?;
-    listener::hand_on((&launched.init, &launched.link, number), listener, &state)
-}
-
-fn run_hooks(launched: &Launched, bundle: &Path) -> Result<()> {
-    let lists = &launched.plan.hooks;
-    // The specification has the environment created before prestart hooks run, and being created while the others do.
-    let lists = [
-        ("prestart", &lists.prestart, Status::Created),
-        ("createRuntime", &lists.create_runtime, Status::Creating),
-    ];
-    for (kind, list, status) in lists {
-        let document = hook_state(&launched.record, status, Some(launched.init.pid()))?;
-        hooks::run(list, &document, &HookPlace { kind, cwd: bundle, environment: None })?;
-    }
-    Ok(())
 }

@@ -12,6 +12,7 @@ mod first_record;
 mod guard;
 pub mod kill;
 mod launch;
+mod launched;
 pub mod list;
 mod listener;
 mod mapped_ids;

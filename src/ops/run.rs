@@ -1,14 +1,15 @@
 //! `run`: create and start in one, without a pause between them; in the foreground until the program ends.
 
 use super::delete;
-use super::launch::{Then, launch};
+use super::launch::launch;
+use super::launched::Then;
 use super::options::RunOptions;
 use super::process::sort_descriptors;
 use super::service::{self, Readiness};
 use super::start::{await_program, poststart};
 use super::{Place, Result};
 use crate::link::ToInit;
-use crate::state::{Error as StoreError, Record, Released, Stage};
+use crate::state::{Error as StoreError, Record, Released};
 use crate::sys::process;
 use crate::sys::signals::Forwarder;
 
@@ -23,13 +24,12 @@ pub fn run(place: &Place, options: &RunOptions) -> Result<i32> {
     let then = if options.detach { Then::Detach } else { Then::Attend };
     let mut launched = launch(place, &options.create, then)?;
     let mut outlet = std::mem::take(&mut launched.outlet);
-    let init = launched.reference()?;
     let pid_file = options.create.pid_file.as_deref();
     let readiness = Readiness::listen(place, &options.create.id)?;
     outlet.open()?;
-    let (child, link, record, container) = launched.keep(Stage::Running { init }, pid_file, ToInit::Start)?;
+    let (child, link, record, container) = launched.keep(pid_file, ToInit::Start)?;
     let container = container.release()?;
-    let started = await_program(&link, record.cgroup.as_ref()).and_then(|()| poststart(&record, init));
+    let started = await_program(&link, record.cgroup.as_ref()).and_then(|()| poststart(&record));
     if let (Ok(()), Some(readiness)) = (&started, readiness) {
         let (from, main) = match &signals {
             Some(signals) => (Some((signals, child.pid())), None),

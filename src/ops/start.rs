@@ -58,7 +58,7 @@ pub fn start(place: &Place, id: &ContainerId) -> Result<()> {
         stop(created.init, &proc)?;
         return Err(error);
     }
-    poststart(&record, created.init)?;
+    poststart(&record)?;
     let Some(readiness) = readiness else { return Ok(()) };
     // That may take long, and others may want the container meanwhile.
     drop(container);
@@ -90,10 +90,10 @@ pub(super) fn await_program(link: &KegEnd, cgroup: Option<&CgroupRecord>) -> Res
 }
 
 /// The poststart hooks; if one fails the container is stopped.
-pub(super) fn poststart(record: &Record, init: ProcessRef) -> Result<()> {
-    if record.hooks.poststart.is_empty() {
+pub(super) fn poststart(record: &Record) -> Result<()> {
+    let (Stage::Running { init }, false) = (record.stage, record.hooks.poststart.is_empty()) else {
         return Ok(());
-    }
+    };
     let list = plan::hooks_of(&record.hooks.poststart, "hooks.poststart")?;
     let document = hook_state(record, Status::Running, Some(init.pid))?;
     let place = HookPlace { kind: "poststart", cwd: &record.bundle, environment: None };

@@ -18,8 +18,7 @@ pub(super) fn mount(work: &mut Rootfs<'_>, entry: &Mount) -> sys::Result<()> {
     let set = entry.attributes.set & !libc::MOUNT_ATTR__ATIME;
     let attributes = MountAttr { set, ..MountAttr::default() };
     if let (CgroupVersion::V2, [only]) = (cgroup.version, cgroup.directories.as_slice()) {
-        let tree = mount::clone_tree(fd::cwd(), &only.path(), false, false)?;
-        mount::set_attributes(&tree, attributes, false)?;
+        let tree = mount::clone_tree_with(attributes, fd::cwd(), &only.path(), false)?;
         return work.places.attach(&work.root, &tree, &entry.destination, false);
     }
     let context = FsContext::open("tmpfs")?;

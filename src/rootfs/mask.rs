@@ -35,9 +35,8 @@ pub(super) fn read_only(root: &RootFd, paths: &[PathBuf], spent: &mut Spent) -> 
     for path in paths {
         let doing = || format!("making {:?} read-only", shown(path));
         let Some(target) = root.find_if_there(path).doing(doing)? else { continue };
-        let tree = mount::clone_tree(&target, Path::new(""), true, false).doing(doing)?;
         let change = MountAttr { set: libc::MOUNT_ATTR_RDONLY, ..MountAttr::default() };
-        mount::set_attributes(&tree, change, true).doing(doing)?;
+        let tree = mount::clone_tree_with(change, &target, Path::new(""), true).doing(doing)?;
         mount::attach(&tree, &target, Path::new("")).doing(doing)?;
         spent.put(tree);
         spent.put(target);
@@ -71,10 +70,10 @@ impl Covers {
 /// A copy of the mount of the null device, detached and read-only.
 fn null_file(spent: &mut Spent) -> sys::Result<OwnedFd> {
     let null = null_device()?;
-    let cover = mount::clone_tree(&null, Path::new(""), false, false)?;
-    spent.put(null);
     let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
-    mount::set_attributes(&cover, MountAttr { set, ..MountAttr::default() }, false)?;
+    let change = MountAttr { set, ..MountAttr::default() };
+    let cover = mount::clone_tree_with(change, &null, Path::new(""), false)?;
+    spent.put(null);
     Ok(cover)
 }
 

@@ -1,6 +1,6 @@
 //! One container's directory while this process has it to itself: record, configuration, removal.
 //!
-//! A record is replaced by rename but never synced: after a power cut the boot id differs, and the
+//! A record is replaced by renaming but never synced: after a power cut the boot id differs, and the
 //! record then only says that something is to be cleaned up, which an empty file says as well.
 
 use std::cell::Cell;
@@ -78,17 +78,38 @@ impl Locked {
     /// Replaces the record. Readers see the old one or the new one; the very first has nothing to
     /// replace and is written in place, since half of it means the same as none.
     pub fn write(&self, record: &Record) -> Result<()> {
+        if !self.has_record.replace(true) {
+            return self.put(RECORD, OFlag::O_EXCL, &self.encode(record)?);
+        }
+        self.draft(record)?;
+        self.publish()?.remove();
+        Ok(())
+    }
+
+    /// Writes a record that nobody reads before it is published.
+    pub fn draft(&self, record: &Record) -> Result<()> {
+        self.put(NEW_RECORD, OFlag::O_TRUNC, &self.encode(record)?)
+    }
+
+    /// Puts the draft in the record's place, and the record in the draft's: ext4 writes a file to the disk that is renamed over
+    /// another one, and whoever removes it then waits for the disk.
+    pub fn publish(&self) -> Result<Old<'_>> {
+        let (new, record) = (Path::new(NEW_RECORD), Path::new(RECORD));
+        match fd::exchange(&self.dir, new, record) {
+            Ok(()) => return Ok(Old(Some(&self.dir))),
+            Err(error) if matches!(error.errno, Errno::EINVAL | Errno::ENOENT | Errno::ENOSYS) => {}
+            Err(error) => return Err(failed("write", &self.id)(error)),
+        }
+        fd::rename(&self.dir, new, &self.dir, record).map_err(failed("write", &self.id))?;
+        Ok(Old(None))
+    }
+
+    fn encode(&self, record: &Record) -> Result<Vec<u8>> {
         let bytes = serde_json::to_vec(record).map_err(|_| sys::Error {
             call: format!("encode(bundle {:?})", record.bundle),
             errno: Errno::EILSEQ,
         });
-        let bytes = bytes.map_err(failed("write", &self.id))?;
-        if !self.has_record.replace(true) {
-            return self.put(RECORD, OFlag::O_EXCL, &bytes);
-        }
-        self.put(NEW_RECORD, OFlag::O_TRUNC, &bytes)?;
-        fd::rename(&self.dir, Path::new(NEW_RECORD), &self.dir, Path::new(RECORD))
-            .map_err(failed("write", &self.id))
+        bytes.map_err(failed("write", &self.id))
     }
 
     /// Keeps config.json as `create` saw it.
@@ -136,6 +157,18 @@ impl Locked {
         fd::open(&self.dir, Path::new(name), Resolve::Beneath, flags, 0o600)
             .and_then(|file| fd::write_all(file, bytes))
             .map_err(failed("write", &self.id))
+    }
+}
+
+/// A record that was replaced, in the place of a draft.
+#[derive(Debug)]
+#[must_use]
+pub struct Old<'a>(Option<&'a OwnedFd>);
+
+impl Old<'_> {
+    /// Removes it. Where that fails it goes with the container.
+    pub fn remove(self) {
+        self.0.map_or(Ok(()), |dir| fd::unlink(dir, Path::new(NEW_RECORD))).unwrap_or(());
     }
 }
 

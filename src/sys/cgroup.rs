@@ -218,6 +218,16 @@ fn read_all(file: OwnedFd, path: &Path, limit: usize, whole: fn(&[u8]) -> bool) 
 pub struct Tasks(Vec<OwnedFd>);
 
 impl Tasks {
+    /// Those that another process has opened.
+    pub fn of(files: Vec<OwnedFd>) -> Self {
+        Self(files)
+    }
+
+    /// The open files, to be handed on.
+    pub fn files(&self) -> Vec<BorrowedFd<'_>> {
+        self.0.iter().map(AsFd::as_fd).collect()
+    }
+
     /// Closes another descriptor with them, now.
     pub fn close_with(mut self, other: OwnedFd) {
         self.0.push(other);
@@ -230,11 +240,20 @@ impl Tasks {
     }
 
     /// Moves the caller, which has one thread, into the cgroups. Unlike a pid in `cgroup.procs`, `0` in
-    /// `tasks` makes the kernel wait for nobody. Only for a forked child, once: its copies of the files are closed.
-    pub fn enter(&self) -> Result<()> {
-        self.0.iter().try_for_each(|tasks| super::fd::write_once(tasks, b"0"))?;
+    /// `tasks` makes the kernel wait for nobody.
+    pub fn enter(self) -> Result<()> {
+        self.move_caller()
+    }
+
+    /// The same for a forked child, once: its copies of the files are closed.
+    pub fn enter_by_copies(&self) -> Result<()> {
+        self.move_caller()?;
         super::descriptors::close_copies(&self.0);
         Ok(())
+    }
+
+    fn move_caller(&self) -> Result<()> {
+        self.0.iter().try_for_each(|tasks| super::fd::write_once(tasks, b"0"))
     }
 
     /// Moves another process that has one thread.

@@ -171,6 +171,12 @@ pub fn rename(old_dir: impl AsFd, old: &Path, new_dir: impl AsFd, new: &Path) ->
         .named(|| format!("renameat({}, {old:?}, {}, {new:?})", show_fd(&old_dir), show_fd(&new_dir)))
 }
 
+/// renameat2(2) with RENAME_EXCHANGE: two names in `dir` change places. EINVAL: the file system cannot do that.
+pub fn exchange(dir: impl AsFd, one: &Path, other: &Path) -> Result<()> {
+    nix::fcntl::renameat2(&dir, one, &dir, other, nix::fcntl::RenameFlags::RENAME_EXCHANGE)
+        .named(|| format!("renameat2({}, {one:?}, {other:?}, RENAME_EXCHANGE)", show_fd(&dir)))
+}
+
 /// readlinkat(2) of one name in `dir`; the empty name reads the link that `dir` itself is.
 pub fn read_link(dir: impl AsFd, name: &Path) -> Result<PathBuf> {
     nix::fcntl::readlinkat(&dir, name)

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::mount::MntFlags;
@@ -116,6 +117,48 @@ impl From<FsContext> for OwnedFd {
 pub fn clone_tree(dir: impl AsFd, path: &Path, recursive: bool, follow: bool) -> Result<OwnedFd> {
     let call = || format!("open_tree({}, {path:?})", show_fd(&dir));
     let name = c_string(path.as_os_str().as_bytes()).named(call)?;
+    let flags = clone_flags(path, recursive, follow);
+    // SAFETY: `name` ends in NUL and outlives the call.
+    let fd = unsafe { libc::syscall(libc::SYS_open_tree, dir.as_fd().as_raw_fd(), name.as_ptr(), flags) };
+    take_fd(fd).named(call)
+}
+
+/// The same, and the copy has other attributes: open_tree_attr(2), Linux 6.15, or what it does in two calls.
+pub fn clone_tree_with(
+    change: MountAttr<'_>,
+    dir: impl AsFd,
+    path: &Path,
+    recursive: bool,
+) -> Result<OwnedFd> {
+    /// `SYS_open_tree_attr` on all architectures.
+    const OPEN_TREE_ATTR: libc::c_long = 467;
+    static MISSING: AtomicBool = AtomicBool::new(false);
+    if !MISSING.load(Ordering::Relaxed) {
+        let name = c_string(path.as_os_str().as_bytes()).named(|| format!("open_tree_attr({path:?})"))?;
+        let (flags, attr) = (clone_flags(path, recursive, false), change.as_passed());
+        // SAFETY: `name` ends in NUL, `attr` is passed with its own size; both outlive the call.
+        let fd = unsafe {
+            libc::syscall(
+                OPEN_TREE_ATTR,
+                dir.as_fd().as_raw_fd(),
+                name.as_ptr(),
+                flags,
+                &raw const attr,
+                size_of::<libc::mount_attr>(),
+            )
+        };
+        if fd >= 0 {
+            return take_fd(fd).named(|| format!("open_tree_attr({}, {path:?})", show_fd(&dir)));
+        }
+        // It is not there, or a filter around keg does not know it; anything else the two calls say better.
+        MISSING.store(true, Ordering::Relaxed);
+    }
+    let tree = clone_tree(dir, path, recursive, false)?;
+    set_attributes(&tree, change, recursive)?;
+    Ok(tree)
+}
+
+fn clone_flags(path: &Path, recursive: bool, follow: bool) -> libc::c_uint {
     let mut flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
     if path.as_os_str().is_empty() {
         flags |= libc::AT_EMPTY_PATH as libc::c_uint;
@@ -126,9 +169,7 @@ pub fn clone_tree(dir: impl AsFd, path: &Path, recursive: bool, follow: bool) ->
     if !follow {
         flags |= libc::AT_SYMLINK_NOFOLLOW as libc::c_uint;
     }
-    // SAFETY: `name` ends in NUL and outlives the call.
-    let fd = unsafe { libc::syscall(libc::SYS_open_tree, dir.as_fd().as_raw_fd(), name.as_ptr(), flags) };
-    take_fd(fd).named(call)
+    flags
 }
 
 /// move_mount(2): attaches `mount` to what `target` is, or to the one name `name` in it, which is not followed if it is a symlink.
@@ -178,6 +219,17 @@ pub struct MountAttr<'a> {
     pub idmap: Option<BorrowedFd<'a>>,
 }
 
+impl MountAttr<'_> {
+    fn as_passed(&self) -> libc::mount_attr {
+        libc::mount_attr {
+            attr_set: self.set | if self.idmap.is_some() { libc::MOUNT_ATTR_IDMAP } else { 0 },
+            attr_clr: self.clear,
+            propagation: self.propagation,
+            userns_fd: self.idmap.map_or(0, |fd| fd.as_raw_fd() as u64),
+        }
+    }
+}
+
 /// mount_setattr(2) of the mount that `mount` is the root of.
 pub fn set_attributes(mount: impl AsFd, change: MountAttr<'_>, recursive: bool) -> Result<()> {
     set_attributes_at(mount, c"", change, recursive)
@@ -195,12 +247,7 @@ fn set_attributes_at(
     change: MountAttr<'_>,
     recursive: bool,
 ) -> Result<()> {
-    let attr = libc::mount_attr {
-        attr_set: change.set | if change.idmap.is_some() { libc::MOUNT_ATTR_IDMAP } else { 0 },
-        attr_clr: change.clear,
-        propagation: change.propagation,
-        userns_fd: change.idmap.map_or(0, |fd| fd.as_raw_fd() as u64),
-    };
+    let attr = change.as_passed();
     let mut flags = 0;
     if path.is_empty() {
         flags |= libc::AT_EMPTY_PATH;

@@ -12,8 +12,8 @@ use nix::sys::socket::{
 
 use super::error::{Error, Named, Result, retry, show_fd};
 
-/// The most descriptors one message may bring.
-const MAX_FDS: usize = 4;
+/// The most descriptors one message may bring (kernel: SCM_MAX_FD).
+const MAX_FDS: usize = 253;
 
 /// socketpair(2) that keeps message boundaries.
 pub fn pair() -> Result<(OwnedFd, OwnedFd)> {

@@ -100,6 +100,11 @@ impl CgroupPlan {
         let devices = DevicePlan::Unchanged;
         Self { driver: Driver::None, version, directories: Vec::new(), devices, unit: None }
     }
+
+    /// Some hierarchies turned out not to be there.
+    pub fn forget(&mut self, hierarchies: &[String]) {
+        self.directories.retain(|directory| !hierarchies.contains(&directory.hierarchy));
+    }
 }
 
 /// What a new container is to have.

@@ -1,0 +1,247 @@
+//! A container on its way: what was made for it, and the conversation with its init until that is ready.
+
+use std::path::{Path, PathBuf};
+
+use super::guard::{AttachedRootfs, Poststop};
+use super::outlet::{Outlet, PidfdSocket};
+use super::process::{ChildGuard, write_pid_file};
+use super::{Result, hook_state, listener};
+use crate::cgroup;
+use crate::hooks::{self, Place as HookPlace, Status};
+use crate::link::{self, FromInit, KegEnd, ToInit};
+use crate::plan::Plan;
+use crate::state::{Locked, Record, Reservation, Stage};
+use crate::sys::proc::Proc;
+use crate::sys::process::Ended;
+use crate::sys::{self, namespace};
+use crate::types::{NamespaceKind, ProcessRef};
+use crate::{idmap, init, network, resctrl};
+
+/// Why a container could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("the root directory {0:?}")]
+    Rootfs(PathBuf, #[source] sys::Error),
+    #[error("linux.namespaces: {0} namespace {1:?}")]
+    Namespace(NamespaceKind, PathBuf, #[source] sys::Error),
+    #[error("linux.sysctl, hostname and domainname cannot be set in the host's own {0} namespace ({1:?})")]
+    HostNamespace(NamespaceKind, PathBuf),
+    #[error("{0}")]
+    Init(String),
+    #[error("container init was OOM-killed (memory limit too low?)")]
+    OomKilled,
+    #[error("container init ended before it was ready: {0}")]
+    Died(String),
+}
+
+/// A container whose init is set up. Dropped before it is kept, it is gone: fields are dropped in their order.
+#[derive(Debug)]
+pub(super) struct Launched {
+    pub(super) init: ChildGuard,
+    pub(super) proc: Proc,
+    pub(super) link: KegEnd,
+    pub(super) cgroups: cgroup::Created,
+    pub(super) rootfs: Option<AttachedRootfs>,
+    pub(super) devices: Option<network::Devices>,
+    pub(super) resctrl: Option<resctrl::Groups>,
+    pub(super) poststop: Poststop,
+    pub(super) record: Record,
+    pub(super) reservation: Reservation,
+    pub(super) plan: Plan,
+    pub(super) outlet: Outlet,
+    pub(super) pidfd_socket: PidfdSocket,
+    pub(super) then: Then,
+    pub(super) done: Done,
+}
+
+/// What is done once, at the first occasion.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    prepared: bool,
+    adjusted: bool,
+}
+
+/// What happens once init is set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// It waits for `start` on a socket.
+    Wait,
+    /// Its program runs, and keg leaves.
+    Detach,
+    /// Its program runs, and keg stays.
+    Attend,
+}
+
+impl Then {
+    /// What the record says once init is ready.
+    fn stage(self, init: ProcessRef) -> Stage {
+        match self {
+            Self::Wait => Stage::Created { init },
+            Self::Detach | Self::Attend => Stage::Running { init },
+        }
+    }
+}
+
+impl Launched {
+    /// Makes the cgroups that init waits for.
+    pub(super) fn complete_cgroups(&mut self) -> std::result::Result<(), cgroup::Error> {
+        let without = self.cgroups.complete(&mut self.plan.cgroup)?;
+        self.record.cgroup = Some(self.cgroups.record().clone());
+        let placement = self.cgroups.take_placement();
+        // An init that has failed meanwhile is heard below.
+        self.link.send_cgroups(placement.tasks(), &without).unwrap_or(());
+        Ok(())
+    }
+
+    /// What can be done while init is at work, so that little is left when it is ready: the program of the device rules, and the record.
+    fn prepare(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.done.prepared, true) {
+            return Ok(());
+        }
+        self.cgroups.prepare_devices(&self.plan.cgroup)?;
+        let (init, _) = self.proc.process(self.init.pid())?;
+        self.record.stage = self.then.stage(init);
+        Ok(self.reservation.draft(&self.record)?)
+    }
+
+    /// What needs init to stand still, or rights that it may not have: the device rules, which in version 1
+    /// forbid everything for a moment, after init has made its devices and before a hook may add to them;
+    /// and the out-of-memory score.
+    fn adjust(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.done.adjusted, true) {
+            return Ok(());
+        }
+        self.cgroups.restrict_devices(&self.plan.cgroup)?;
+        // Others have init do it.
+        match self.record.owner {
+            0 => Ok(self.init.adjust_oom_score(&self.proc, self.plan.process.as_ref())?),
+            _ => Ok(()),
+        }
+    }
+
+    fn limit(&mut self) -> Result<()> {
+        Ok(self.init.limit(self.plan.process.as_ref())?)
+    }
+
+    /// The conversation with init until it is ready. Limits are set meanwhile.
+    pub(super) fn serve(&mut self, bundle: &Path) -> Result<()> {
+        self.cgroups.apply(&self.plan.cgroup)?;
+        if let Some(owner) = self.plan.cgroup_owner() {
+            self.cgroups.give_to(owner)?;
+        }
+        // A stage comes before init, and the mappings of its ids before anything else.
+        let mut later = !init::may_wait(&self.plan.namespaces);
+        loop {
+            if !std::mem::replace(&mut later, false) {
+                self.prepare()?;
+            }
+            let message = match self.link.receive() {
+                Err(link::Error::Closed) => return Err(died(self).into()),
+                message => message?,
+            };
+            match message {
+                FromInit::Spawned(pid, pidfd) => self.init.succeed(pid, pidfd)?,
+                FromInit::MapIds => {
+                    if let Some(maps) = &self.plan.id_maps {
+                        idmap::write(&self.proc, self.init.pid(), maps, self.record.owner == 0)?;
+                    }
+                    self.link.send(ToInit::Proceed)?;
+                }
+                FromInit::MoveDevices => {
+                    let (pid, kind) = (self.init.pid(), NamespaceKind::Network);
+                    let container = namespace::of_process(&self.proc, pid, kind)?;
+                    self.devices.iter_mut().try_for_each(|devices| devices.move_into(&container))?;
+                    self.link.send(ToInit::Proceed)?;
+                }
+                FromInit::RunHooks => {
+                    self.adjust()?;
+                    run_hooks(self, bundle)?;
+                    self.link.send(ToInit::Proceed)?;
+                }
+                FromInit::Limit => {
+                    self.limit()?;
+                    self.link.send(ToInit::Proceed)?;
+                }
+                FromInit::Listen(number) => {
+                    hand_on(self, number)?;
+                    self.link.send(ToInit::Proceed)?;
+                }
+                FromInit::Ready => {
+                    self.adjust()?;
+                    if let Some(groups) = &self.record.resctrl {
+                        resctrl::enter(groups, self.init.pid())?;
+                    }
+                    return self.limit();
+                }
+                FromInit::Failed(text) => return Err(Error::Init(text).into()),
+                FromInit::Terminal(master) => self.outlet.take(master)?,
+                FromInit::Executing => return Err(link::Error::Garbled.into()),
+            }
+        }
+    }
+
+    /// Writes the pid file, puts the record in place, and keeps all that was made.
+    pub(super) fn keep(
+        mut self,
+        pid_file: Option<&Path>,
+        answer: ToInit,
+    ) -> Result<(ChildGuard, KegEnd, Record, Locked)> {
+        let replaced = self.reservation.publish()?;
+        self.pidfd_socket.send(self.init.pidfd())?;
+        if let Some(path) = pid_file {
+            write_pid_file(path, self.init.pid())?;
+        }
+        self.link.send(answer)?;
+        replaced.remove();
+        self.init.release();
+        self.cgroups.keep();
+        if let Some(rootfs) = &mut self.rootfs {
+            rootfs.0 = None;
+        }
+        self.devices.iter_mut().for_each(network::Devices::keep);
+        self.resctrl.iter_mut().for_each(resctrl::Groups::keep);
+        self.poststop.keep();
+        let container = self.reservation.commit();
+        std::mem::forget(self.proc);
+        Ok((self.init, self.link, self.record, container))
+    }
+
+    /// Undoes all, but for the sockets. No hook has run yet.
+    pub(super) fn undo(mut self) -> (Outlet, PidfdSocket) {
+        self.poststop.keep();
+        (self.outlet, self.pidfd_socket)
+    }
+}
+
+/// Why init is gone without a word.
+fn died(launched: &mut Launched) -> Error {
+    let ended = launched.init.end();
+    match ended {
+        Some(Ended::Killed(9)) if cgroup::was_oom_killed(launched.cgroups.record()) => Error::OomKilled,
+        Some(Ended::Killed(signal)) => Error::Died(format!("killed by signal {signal}")),
+        Some(Ended::Exited(status)) => Error::Died(format!("exit status {status}")),
+        None => Error::Died("it is not a child of this process any more".to_owned()),
+    }
+}
+
+/// Init is about to load a filter with a listener.
+fn hand_on(launched: &Launched, number: i32) -> Result<()> {
+    let seccomp = launched.plan.process.as_ref().and_then(|process| process.seccomp.as_ref());
+    let Some(listener) = seccomp.and_then(|program| program.notifies.as_ref()) else { return Ok(()) };
+    let state = hook_state(&launched.record, Status::Creating, Some(launched.init.pid()))?;
+    listener::hand_on((&launched.init, &launched.link, number), listener, &state)
+}
+
+fn run_hooks(launched: &Launched, bundle: &Path) -> Result<()> {
+    let lists = &launched.plan.hooks;
+    // The specification has the environment created before prestart hooks run, and being created while the others do.
+    let lists = [
+        ("prestart", &lists.prestart, Status::Created),
+        ("createRuntime", &lists.create_runtime, Status::Creating),
+    ];
+    for (kind, list, status) in lists {
+        let document = hook_state(&launched.record, status, Some(launched.init.pid()))?;
+        hooks::run(list, &document, &HookPlace { kind, cwd: bundle, environment: None })?;
+    }
+    Ok(())
+}
