@@ -1,5 +1,6 @@
 //! Flags as callers type them, the pid file, `spec`, `list`, `--version` and help.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use harness::{Value, json, with_runtime};
@@ -160,6 +161,57 @@ fn wrong_use_is_one_line_and_exit_status_1() {
             let message = rt.command(words).run().fails_with(text);
             assert_eq!(message.lines().count(), 1, "{words:?}: {message}");
         }
+    });
+}
+
+/// Commands whose output is what they are for. `unpack` and `repack` say how far they are.
+const WITH_OUTPUT: [&str; 9] =
+    ["check", "events", "features", "inspect", "list", "ps", "repack", "state", "unpack"];
+
+/// Callers merge the two streams, and Podman reads the whole log file as the error.
+#[test]
+fn every_other_command_is_silent_when_it_succeeds() {
+    with_runtime(|rt| {
+        if !rt.only_keg("the commands are those of its help") {
+            return;
+        }
+        let log = rt.dir().join("log").display().to_string();
+        let mut silent = BTreeSet::new();
+        let mut quiet = |words: &[&str]| {
+            let globals = ["--log", &log, "--log-format", "json"];
+            rt.command_with_globals(&globals, words).run().silent();
+            silent.insert(words[0].to_owned());
+        };
+        let bundle = rt.bundle();
+        bundle.args(&["/bin/sleep", "100"]);
+        quiet(&["create", "--bundle", &bundle.arg(), "c"]);
+        quiet(&["start", "c"]);
+        quiet(&["exec", "c", "/bin/true"]);
+        quiet(&["exec", "--detach", "c", "/bin/true"]);
+        quiet(&["update", "--pids-limit", "50", "c"]);
+        quiet(&["pause", "c"]);
+        quiet(&["exec", "--detach", "--ignore-paused", "c", "/bin/true"]);
+        quiet(&["resume", "c"]);
+        quiet(&["kill", "--all", "c", "KILL"]);
+        rt.wait_stopped("c");
+        quiet(&["kill", "--all", "c", "KILL"]);
+        quiet(&["delete", "c"]);
+        quiet(&["delete", "--force", "c"]);
+        quiet(&["run", "--detach", "--bundle", &bundle.arg(), "c"]);
+        quiet(&["delete", "--force", "c"]);
+        bundle.args(&["/bin/true"]);
+        quiet(&["run", "--bundle", &bundle.arg(), "c"]);
+        fs::create_dir(rt.dir().join("new")).unwrap();
+        quiet(&["spec", "--bundle", &rt.dir().join("new").display().to_string()]);
+        assert_eq!(fs::read_to_string(&log).unwrap_or_default(), "");
+
+        let help = rt.command(&["--help"]).run().ok().stdout();
+        let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+        let commands =
+            commands.take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next());
+        let others: BTreeSet<_> =
+            commands.filter(|name| !WITH_OUTPUT.contains(name)).map(str::to_owned).collect();
+        assert_eq!(silent, others);
     });
 }
 

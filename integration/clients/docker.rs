@@ -1,12 +1,15 @@
 //! Docker: dockerd with the runtime as its default, on the bridge network of a private network namespace.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use harness::host::shim_counts;
 use harness::peers::Kind;
 use harness::terminal::Terminal;
-use harness::{Command, Daemon, Finished, Note, Runtime, Seen, alive, json, same_as_runc, wait_until};
+use harness::{
+    Command, Daemon, Finished, Note, Runtime, Seen, Value, alive, docs, json, same_as_runc, wait_until,
+};
 
 const SOON: Duration = Duration::from_secs(15);
 
@@ -17,19 +20,26 @@ struct Docker<'a> {
 }
 
 impl<'a> Docker<'a> {
-    /// The runtime under test is the default, and has a name besides.
+    /// The runtime under test is the default, and has a name besides: by the lines of the page on Docker.
     fn start(rt: &'a Runtime) -> Self {
+        let page = docs::block("docker.md", "json", "default-runtime");
+        let page = page.replace(docs::INSTALLED, &rt.binary().display().to_string());
+        Self::start_with(rt, serde_json::from_str(&page).unwrap(), &["dockerd"])
+    }
+
+    /// With these lines in its configuration, and this command line.
+    fn start_with(rt: &'a Runtime, mut config: Value, words: &[&str]) -> Self {
         let path = |name: &str| rt.dir().join(name).display().to_string();
-        let config = json!({
+        let surroundings = json!({
             "data-root": path("data"), "exec-root": path("exec"), "pidfile": path("docker.pid"),
             "hosts": [format!("unix://{}", path("sock"))], "storage-driver": "overlay2",
-            "runtimes": {"tested": {"path": rt.binary()}}, "default-runtime": "tested",
             "cgroup-parent": rt.cgroup_prefix(), "features": {"buildkit": false}, "log-level": "warn",
             "shutdown-timeout": 1,
         });
+        config.as_object_mut().unwrap().extend(surroundings.as_object().unwrap().clone());
         fs::write(path("daemon.json"), config.to_string()).unwrap();
         let answers = || command(rt, &["version"]).run().status.success();
-        let daemon = Daemon::start(rt, &["dockerd", "--config-file", &path("daemon.json")], answers);
+        let daemon = Daemon::start(rt, &[words, &["--config-file", &path("daemon.json")]].concat(), answers);
         let layout = harness::runtime::target().join("images/small");
         let (from, to) = (format!("oci:{}:latest", layout.display()), path("small.tar"));
         let archive = format!("docker-archive:{to}:small:latest");
@@ -88,6 +98,9 @@ fn what_a_container_is_given() {
         let image = rt.dir().join("volume");
         fs::create_dir(&image).unwrap();
         let volume = format!("{}:/volume:ro", image.display());
+        let device = rt.dir().join("device").display().to_string();
+        rt.program(&["mknod", &device, "c", "60", "0"]).run().ok();
+        let device = format!("{device}:/dev/other:r");
         let profile = rt.dir().join("seccomp.json");
         let denied = json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]);
         let rules = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": denied});
@@ -106,10 +119,8 @@ fn what_a_container_is_given() {
                 "touch /y; touch /x/y; echo $?; stat -c %a /x; df -P /x | tail -n 1",
             ),
             (&["-v", &volume, "-v", "/data", "--shm-size", "2m"], mounts),
-            (
-                &["--device", "/dev/zero:/dev/nought:r"],
-                "ls -l /dev/nought | cut -c1-10; echo > /dev/nought; echo $?",
-            ),
+            // No driver answers for it, but the question comes after that of the permission.
+            (&["--device", &device], "ls -l /dev/other | cut -c1-10; cat /dev/other; echo > /dev/other"),
             (&["--init"], "cat /proc/1/comm"),
             (&["-w", "/srv", "-e", "A=b", "--hostname", "inside"], "pwd; echo $A; hostname"),
             (
@@ -151,7 +162,7 @@ fn how_commands_end() {
         let mut seen = Seen::new();
         let info = docker.docker(&["info", "--format", "{{.DefaultRuntime}} {{json .Warnings}}"]).run().ok();
         assert!(
-            info.stdout().starts_with("tested ") && !info.stdout().contains("runtime"),
+            info.stdout().starts_with("keg ") && !info.stdout().contains("runtime"),
             "{}",
             info.describe()
         );
@@ -162,11 +173,12 @@ fn how_commands_end() {
                 docker.docker(&["run", "--rm", "--network", "none", "--entrypoint", program, "small"]).run();
             seen.code(program, &done);
         }
-        seen.code(
-            "out of memory",
-            &docker.script(&["--memory", "16m", "--memory-swap", "16m"], "tail /dev/zero"),
-        );
-        seen.all("by its name", &docker.script(&["--runtime", "tested"], "echo here"));
+        let limits = ["--name", "hungry", "--network", "none", "--memory", "16m", "--memory-swap", "16m"];
+        let run = [&["run"][..], &limits, &["--entrypoint", "/usr/bin/tail", "small", "/dev/zero"]].concat();
+        seen.code("out of memory", &docker.docker(&run).run());
+        seen.text("the reason", &docker.inspect("hungry", ".State.OOMKilled"));
+        docker.remove("hungry");
+        seen.all("by its name", &docker.script(&["--runtime", "keg"], "echo here"));
         seen.all("beside the other", &docker.script(&["--runtime", "runc"], "echo there"));
 
         docker.detached(&["--network", "none"], "one", "echo one; echo two >&2; exec sleep 1000");
@@ -298,16 +310,17 @@ fn a_service() {
     });
 }
 
+/// Named on the command line of the daemon, and not its default.
 #[test]
 fn a_build() {
     same_as_runc(|rt| {
-        let docker = Docker::start(rt);
+        let named = format!("keg={}", rt.binary().display());
+        let words = ["dockerd", "--add-runtime", &named, "--default-runtime", "keg"];
+        let docker = Docker::start_with(rt, json!({}), &words);
         let mut seen = Seen::new();
         let context = rt.dir().join("context");
         fs::create_dir(&context).unwrap();
-        let steps = "FROM small\nRUN echo built > /built && id -u\nUSER 1000\nWORKDIR /srv/app\nRUN pwd; id -u\n\
-                     ENTRYPOINT [\"/bin/cat\", \"/built\"]\n";
-        fs::write(context.join("Dockerfile"), steps).unwrap();
+        fs::write(context.join("Dockerfile"), STEPS).unwrap();
         let context = context.display().to_string();
         docker.docker(&["build", "-q", "-t", "made", &context]).run().ok();
         seen.all("what was built", &docker.docker(&["run", "--rm", "--network", "none", "made"]).run());
@@ -315,6 +328,50 @@ fn a_build() {
         let failed = docker.docker(&["build", "-t", "not", &context]).run();
         assert!(failed.stderr().contains("returned a non-zero code: 9"), "{}", failed.describe());
         seen.code("a step that fails", &failed);
+        seen
+    });
+}
+
+const STEPS: &str = "FROM small\nRUN echo built > /built && id -u\nUSER 1000\nWORKDIR /srv/app\nRUN pwd; id -u\n\
+                     ENTRYPOINT [\"/bin/cat\", \"/built\"]\n";
+
+/// The BuildKit inside dockerd looks for a program called runc, whatever the runtimes of the daemon are.
+#[test]
+fn a_build_by_buildkit() {
+    same_as_runc(|rt| {
+        let calls = rt.dir().join("calls");
+        let places = rt.dir().join("bin");
+        fs::create_dir(&places).unwrap();
+        let script =
+            format!("#!/bin/sh\necho \"$@\" >> {}\nexec {} \"$@\"\n", calls.display(), rt.binary().display());
+        fs::write(places.join("runc"), script).unwrap();
+        fs::set_permissions(places.join("runc"), fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("PATH={}:{}", places.display(), std::env::var("PATH").unwrap());
+        let docker = Docker::start_with(rt, json!({}), &["env", &path, "dockerd"]);
+        let mut seen = Seen::new();
+        let context = rt.dir().join("context");
+        fs::create_dir(&context).unwrap();
+        fs::write(context.join("Dockerfile"), STEPS).unwrap();
+        let context = context.display().to_string();
+        let build = |tag: &str| {
+            let words = ["build", "--progress", "plain", "--network", "none", "-t", tag, &context];
+            docker.docker(&words).env("DOCKER_BUILDKIT", "1").run()
+        };
+        let built = build("made").ok();
+        assert!(built.stderr().contains(" 1000\n"), "{}", built.describe());
+        let calls = fs::read_to_string(&calls).unwrap();
+        let steps = calls.lines().filter(|line| line.contains("run --bundle ")).count();
+        seen.push(("steps that it ran".to_owned(), steps as i32, String::new()));
+        assert_eq!(steps, 2, "{calls}");
+        seen.all("what was built", &docker.docker(&["run", "--rm", "--network", "none", "made"]).run());
+        fs::write(rt.dir().join("context/Dockerfile"), "FROM small\nRUN exit 9\n").unwrap();
+        let failed = build("not");
+        assert!(failed.stderr().contains("exit code: 9"), "{}", failed.describe());
+        seen.code("a step that fails", &failed);
+        fs::write(rt.dir().join("context/Dockerfile"), "FROM small\nRUN [\"/no/such\"]\n").unwrap();
+        let failed = build("not");
+        assert!(failed.stderr().contains("no such file or directory"), "{}", failed.describe());
+        seen.code("a program that is not there", &failed);
         seen
     });
 }

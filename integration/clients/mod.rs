@@ -2,5 +2,6 @@
 //! the same, and has to leave nothing. Every daemon lives in private directories, on private sockets, in a network of its own.
 
 mod containerd;
+mod crio;
 mod docker;
 mod podman;

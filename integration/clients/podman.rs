@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use harness::peers::Kind;
 use harness::terminal::Terminal;
-use harness::{Command, Finished, Note, Runtime, Seen, json, same_as_runc, wait_until};
+use harness::{Command, Finished, Note, Runtime, Seen, docs, json, same_as_runc, wait_until};
 
 const SOON: Duration = Duration::from_secs(15);
 
-/// A store with the small image, and the runtime named on every command line.
+/// A store with the small image, and the configuration of the page on Podman.
 struct Podman<'a> {
     rt: &'a Runtime,
     image: String,
@@ -19,12 +19,13 @@ struct Podman<'a> {
 impl<'a> Podman<'a> {
     fn start(rt: &'a Runtime) -> Self {
         let path = |name: &str| rt.dir().join(name);
+        let page = docs::block("podman.md", "toml", "[engine.runtimes]");
+        let page = page.replace(docs::INSTALLED, &rt.binary().display().to_string());
+        let engine = page.strip_prefix("[engine]\n").expect("the page begins with the engine");
         // The default limits are more than root may set where it lacks CAP_SYS_RESOURCE.
         let config = format!(
             "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n\
-             [engine]\nruntime = \"tested\"\nevents_logger = \"file\"\nruntime_supports_json = [\"tested\"]\n\
-             runtime_supports_nocgroup = [\"tested\"]\n[engine.runtimes]\ntested = [\"{}\"]\n",
-            rt.binary().display()
+             [engine]\nevents_logger = \"file\"\n{engine}"
         );
         fs::write(path("containers.conf"), config).unwrap();
         let storage = format!(
