@@ -80,7 +80,7 @@ fn all(rounds: usize, only: &[&str]) -> Result<()> {
     (results.keg, results.keg_bytes) = (machine::digest()?, machine::size()?);
     let begin = Instant::now();
     for part in parts {
-        let start = Instant::now();
+        let (start, rounds) = (Instant::now(), part.rounds(rounds));
         let views = if part.has_views() { &VIEWS[..] } else { &[View::HOST] };
         let rows: Vec<Row> =
             views.iter().flat_map(|view| worker.measure(part.name(), *view, rounds)).collect();

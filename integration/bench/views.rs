@@ -56,12 +56,17 @@ pub fn hierarchies() -> Result<Vec<String>> {
     Ok(mounts.lines().filter(is_version_1).filter_map(name).collect())
 }
 
-/// The parent's directory in each hierarchy that this process sees.
+/// The parent's directory in each hierarchy that this process sees. What lies below a hierarchy's root is somebody's cgroup.
 fn parents() -> Vec<PathBuf> {
     let root = Path::new("/sys/fs/cgroup");
-    let below = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
-    let roots = below.chain([root.to_owned()]).filter(|path| path.join("cgroup.procs").exists());
-    roots.map(|path| path.join(&PARENT[1..])).collect()
+    let is_hierarchy = |path: &PathBuf| path.join("cgroup.procs").exists();
+    let below = || fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
+    let roots = if is_hierarchy(&root.to_owned()) {
+        vec![root.to_owned()]
+    } else {
+        below().filter(is_hierarchy).collect()
+    };
+    roots.iter().map(|path| path.join(&PARENT[1..])).collect()
 }
 
 /// Makes the parent, so that no runtime pays for it, and something in it, so that none removes it.

@@ -2,13 +2,14 @@
 //! also when the benchmark is interrupted.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::spawn;
 
-use nix::sys::signal::{SigSet, Signal, killpg};
-use nix::unistd::Pid;
+use nix::sys::signal::{SigSet, Signal, kill, killpg};
+use nix::unistd::{Pid, getpid};
 use tempfile::TempDir;
 
 use crate::Result;
@@ -35,7 +36,6 @@ impl Worker {
         spawn(move || {
             if signals.wait().is_ok() {
                 end(&dir, &running);
-                std::process::exit(130);
             }
         });
         Ok(worker)
@@ -44,6 +44,7 @@ impl Worker {
     /// The rows of one part in one view, or one row that says why there are none.
     pub fn measure(&self, part: &str, view: View, rounds: usize) -> Vec<Row> {
         let measured = self.run(part, view, rounds);
+        end_stragglers(self.dir.path());
         views::purge();
         let mut rows =
             measured.unwrap_or_else(|error| vec![Row::new("any", "keg", "ms").noting(error.to_string())]);
@@ -73,17 +74,34 @@ impl Worker {
     }
 }
 
-/// The process goes, its containers and their cgroups, its directories. Its mounts go with its namespace.
-fn end(dir: &Path, running: &Mutex<Option<Pid>>) {
-    if let Some(pid) = *running.lock().unwrap_or_else(PoisonError::into_inner) {
+/// The process goes, its containers and their cgroups, its directories. Its mounts go with its namespace. Whoever waits for the
+/// process waits for the lock from now on: nothing is written any more.
+fn end(dir: &Path, running: &Mutex<Option<Pid>>) -> ! {
+    let running = running.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(pid) = *running {
         killpg(pid, Signal::SIGKILL).unwrap_or_default();
     }
     views::purge();
     // What is just ending may still write.
     for _ in 0..20 {
+        end_stragglers(dir);
         if fs::remove_dir_all(dir).is_ok() || !dir.exists() {
             break;
         }
         std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    eprintln!("bench: interrupted, what it made is removed");
+    std::process::exit(130)
+}
+
+/// Ends what was started for a container in this directory, which every such command line names, and still runs.
+fn end_stragglers(dir: &Path) {
+    let name = dir.as_os_str().as_bytes();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        if pid != getpid().as_raw() && line.windows(name.len()).any(|part| part == name) {
+            kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap_or_default();
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::thread::scope;
+use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
@@ -14,6 +15,8 @@ use crate::results::Row;
 use crate::runtimes::Runtime;
 
 const COUNT: usize = 1000;
+/// A runtime that takes longer to make so many is left out.
+const PATIENCE: Duration = Duration::from_secs(60);
 pub const OPERATIONS: [Operation; 4] =
     [Operation::Run, Operation::Exec, Operation::State, Operation::KillDelete];
 
@@ -75,8 +78,12 @@ fn containers(bench: &Bench) -> Vec<Row> {
 
 /// 1,000 containers that wait. Half of them are made by a second thread.
 fn populate(bench: &Bench, runtime: &Runtime) -> Result<()> {
+    let begin = Instant::now();
     let half = |first: usize| -> std::result::Result<(), String> {
         for number in (first..COUNT).step_by(2) {
+            if begin.elapsed() > PATIENCE {
+                return Err(format!("after {} s there were no {COUNT} containers", PATIENCE.as_secs()));
+            }
             let id = format!("{}-many-{number}", runtime.name);
             let started =
                 bench.bundles.make(&id, waiting).and_then(|bundle| bench.start(runtime, &bundle, &id));
