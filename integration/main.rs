@@ -15,6 +15,7 @@ mod events;
 mod exec;
 mod exit_codes;
 mod hooks;
+mod hooks_cni;
 mod hooks_trace;
 mod host_name;
 mod image;

@@ -18,12 +18,17 @@ const NOT: [&str; 3] = ["exit_group", "exit", "execve"];
 
 /// The calls of a command, in their order; of keg alone, or of one that `follows` its children.
 pub fn of(rt: &Runtime, words: &[&str], follow: bool) -> Vec<Point> {
+    of_command(rt, rt.command(words), follow)
+}
+
+/// The calls of any program.
+pub fn of_command(rt: &Runtime, command: Command, follow: bool) -> Vec<Point> {
     let to = rt.dir().join("trace");
     let mut trace = vec!["strace", "-qq", "-o", to.to_str().unwrap()];
     if follow {
         trace.push("-ff");
     }
-    rt.command(words).inside(&trace).limit(Duration::from_secs(30)).run().ok();
+    command.inside(&trace).limit(Duration::from_secs(30)).run().ok();
     let mut files: Vec<_> = fs::read_dir(rt.dir()).unwrap().flatten().map(|entry| entry.path()).collect();
     files.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with("trace"));
     files.sort();

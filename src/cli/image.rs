@@ -47,6 +47,9 @@ pub struct UnpackFlags {
     /// Have a hook that keg ships called: cni[=NETWORK,...] or trace=FILE
     #[arg(long, value_name = "NAME[=CONFIG]", value_parser = WantedHook::from_str, action = clap::ArgAction::Append)]
     hook: Vec<WantedHook>,
+    /// An annotation of the container, for its hooks and for whoever asks for its state
+    #[arg(long, value_name = "KEY=VALUE", value_parser = annotation, action = clap::ArgAction::Append)]
+    annotation: Vec<(String, String)>,
 }
 
 impl UnpackFlags {
@@ -65,6 +68,7 @@ impl UnpackFlags {
 
     fn options(self, image: ImageRef, bundle: PathBuf, changes: Changes) -> UnpackOptions {
         let limits = self.limits();
+        let changes = Changes { annotations: self.annotation, ..changes };
         UnpackOptions { image, bundle, platform: self.platform, limits, sync: self.sync, changes }
     }
 }
@@ -171,6 +175,10 @@ impl ImageFlags {
                 (
                     !self.flags.hook.is_empty(),
                     "--hook is for a container of an --image; for a bundle `keg spec` has it",
+                ),
+                (
+                    !self.flags.annotation.is_empty(),
+                    "--annotation is for a container of an --image; a bundle has them in config.json",
                 ),
             ];
             return unused.iter().find(|(given, _)| *given).map_or(Ok(None), |(_, why)| Err(why));
@@ -300,6 +308,14 @@ fn dispose(place: &Place, id: &ContainerId, from: &FromImage) -> ops::Result<()>
         private::remove(&place.root, id, false)?;
     }
     Ok(())
+}
+
+/// `KEY=VALUE`
+fn annotation(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("no annotation: KEY=VALUE".to_owned()),
+    }
 }
 
 /// A number of bytes: `4096`, `64M`, `2GiB`. The units are powers of 1024.

@@ -65,7 +65,8 @@ fn names(state: &State, bundle: &Bundle) -> Result<Vec<String>> {
 
 /// What a container of the same id has left that was never detached.
 fn remove_former(container: &Locked, new: &Attachment, caller: &Caller) -> Result<()> {
-    let former: Vec<_> = container.attachments()?.into_iter().filter(|old| old.init != new.init).collect();
+    let (own, former): (Vec<_>, Vec<_>) =
+        container.attachments()?.into_iter().partition(|one| one.init == new.init);
     if let Some(living) = former.iter().find(|old| old.init.lives()) {
         let (pid, bundle) = (living.init.pid, living.bundle.display());
         let text = format!(
@@ -74,12 +75,13 @@ fn remove_former(container: &Locked, new: &Attachment, caller: &Caller) -> Resul
         );
         return Err(Error::Wrong(text));
     }
-    if former.is_empty() {
-        return Ok(());
-    }
     del::all(former, container, caller)?;
-    netns::unpin(container.dir())?;
-    del::forget_files(container)
+    if own.is_empty() {
+        // Also what a hook that was killed has left without an attachment.
+        netns::unpin(container.dir())?;
+        del::forget_files(container)?;
+    }
+    Ok(())
 }
 
 fn attach_all(

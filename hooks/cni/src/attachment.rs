@@ -50,3 +50,10 @@ pub struct Attachment {
     /// The result of the last plugin that was done with its ADD.
     pub result: Option<Value>,
 }
+
+impl Attachment {
+    /// What is in the environment of its plugins, and of nobody else's on this machine.
+    pub fn token(&self) -> String {
+        format!("{}.{}.{}.{}", self.container, self.interface, self.init.start, self.made)
+    }
+}

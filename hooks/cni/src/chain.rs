@@ -31,6 +31,14 @@ fn of<T>(
 pub fn settle(network: &mut Network, caller: &Caller) -> Result<()> {
     for plugin in &network.plugins {
         of(&network.name, plugin, Operation::Add, caller.find(kind(plugin)))?;
+        // The well-known one that another plugin runs.
+        if let Some(kind) = plugin.get("ipam").and_then(|ipam| ipam.get("type")).and_then(Value::as_str)
+            && !kind.is_empty()
+        {
+            let mut delegate = Object::new();
+            delegate.insert("type".to_owned(), json!(kind));
+            of(&network.name, &delegate, Operation::Add, caller.find(kind))?;
+        }
     }
     if network.versions.len() > 1 {
         for plugin in &network.plugins {
@@ -100,7 +108,9 @@ fn call(
     let previous = attachment.result.as_ref().filter(|_| passes);
     let configuration = configuration(&attachment.network, plugin, &attachment.arguments, previous);
     let netns = netns::pinned(container.dir());
+    let token = attachment.token();
     let subject = Subject {
+        token: &token,
         container: &attachment.container,
         netns: netns.as_deref(),
         interface: &attachment.interface,
@@ -127,14 +137,19 @@ pub fn add(attachment: &mut Attachment, container: &Locked, caller: &Caller) -> 
 
 /// Detaches: every plugin has its turn, whatever the others say. The record goes when all of them are done.
 pub fn del(mut attachment: Attachment, container: &Locked, caller: &Caller) -> Result<()> {
-    if attachment.stage != Stage::Added {
-        stragglers::end(&attachment.container, &attachment.interface)?;
+    let is_whole = attachment.stage == Stage::Added;
+    if !is_whole {
+        stragglers::end(&attachment.token())?;
     }
     attachment.stage = Stage::Deleting;
     container.write(&attachment)?;
     let mut first = Ok(());
     for plugin in attachment.network.plugins.iter().rev() {
-        let done = call(&attachment, container, caller, Operation::Del, plugin);
+        let mut done = call(&attachment, container, caller, Operation::Del, plugin);
+        // Some stumble over a rule that ADD had not come to, once: what they had found before is gone then.
+        if !is_whole && matches!(&done, Err(Error::Plugin { source: Problem::Reported { .. }, .. })) {
+            done = call(&attachment, container, caller, Operation::Del, plugin);
+        }
         first = first.and(done.map(drop));
     }
     first.and_then(|()| container.forget(&attachment))

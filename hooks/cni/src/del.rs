@@ -14,7 +14,10 @@ use crate::{chain, container_id, hosts, netns};
 pub fn del(args: &Args, state: &State) -> Result<()> {
     let store = Store::open(&args.state_dir, args.patience())?;
     let _shared = store.share()?;
-    let Some(container) = store.take(&container_id::of(&state.id)?)? else { return Ok(()) };
+    let Some(container) = store.take(&container_id::of(&state.id)?)? else {
+        // A hook that was killed may have come as far as this.
+        return hosts::write_all(&store);
+    };
     let caller = Caller { dirs: args.plugin_dirs(), limit: args.limit() };
     let ended = args.verb.is_none();
     let mut own = container.attachments()?;

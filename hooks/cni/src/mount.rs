@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
+use nix::unistd::fchdir;
 
 use crate::error::{Doing, Error, Result};
 use crate::sys;
@@ -50,9 +52,21 @@ fn attach_inside(mounts: &[(OwnedFd, &str)], host: &(u64, u64), root: &Path) -> 
     let etc = etc.doing("opening", &root.join("etc"))?;
     mounts.iter().try_for_each(|(mount, name)| {
         let path = root.join("etc").join(name);
-        let place = place(&etc, name).doing("opening", &path)?;
+        let place = free_place(&etc, name).doing("opening", &path)?;
         sys::attach_mount(mount, &place).doing("mounting on", &path)
     })
+}
+
+/// What there is of this name, without the mounts of an earlier attachment: their files are gone.
+fn free_place(etc: &OwnedFd, name: &str) -> nix::Result<OwnedFd> {
+    loop {
+        let found = place(etc, name)?;
+        if fstat(&found)?.st_nlink > 0 {
+            return Ok(found);
+        }
+        fchdir(etc)?;
+        umount2(name, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)?;
+    }
 }
 
 /// The file, or the link itself; an empty file where there is none.

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::error::{Cause, joined, single};
 use crate::network::Object;
-use crate::{process, sys};
+use crate::{process, stragglers, sys};
 
 /// No answer of a plugin is larger.
 const LIMIT: u64 = 1 << 20;
@@ -84,6 +84,8 @@ impl Operation {
 /// Of whose container and interface a call is; GC and VERSION are of none.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
+    /// Of the attachment.
+    pub token: &'a str,
     /// The container's id, as plugins know it.
     pub container: &'a str,
     /// The container's network namespace; absent: it is gone.
@@ -134,6 +136,7 @@ impl Caller {
         plugin.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_else(|| PATH.into()));
         plugin.env("CNI_COMMAND", command.name()).env("CNI_PATH", joined(&self.dirs));
         if let Some(subject) = subject {
+            plugin.env(stragglers::VARIABLE, subject.token);
             plugin.env("CNI_CONTAINERID", subject.container).env("CNI_IFNAME", subject.interface);
             plugin.env("CNI_NETNS", subject.netns.unwrap_or(Path::new(""))).env("CNI_ARGS", subject.args);
         }
@@ -160,7 +163,7 @@ impl Caller {
         child.wait().map_err(|error| Problem::Run(error.into()))?;
         if let Some(subject) = subject {
             // What has left its group. Who cannot be ended is found again by the next DEL.
-            crate::stragglers::end(subject.container, subject.interface).unwrap_or(());
+            stragglers::end(subject.token).unwrap_or(());
         }
         Err(match ended {
             Err(errno) => Problem::Run(errno.into()),

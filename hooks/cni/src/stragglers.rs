@@ -9,43 +9,42 @@ use crate::{process, sys};
 /// How long a killed process may take to end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Kills what works on this interface of the container, with all its children, and waits for their end. Who it is follows from the
-/// environment that plugins are given, and hand down.
-pub fn end(container: &str, interface: &str) -> Result<()> {
+/// The variable of a plugin's environment that says for which attachment it works. Its children have it too.
+pub const VARIABLE: &str = "KEG_HOOK_CNI";
+
+/// Kills all that work for this attachment, and waits for their end.
+pub fn end(token: &str) -> Result<()> {
     // Whoever is killed may have started another one just before.
     for _ in 0..100 {
-        let found = find(container, interface);
+        let found = find(token);
         if found.is_empty() {
             return Ok(());
         }
         for pid in found {
             // Errors: it has ended meanwhile.
             let Ok(pidfd) = sys::pidfd_open(pid) else { continue };
-            if is_one(pid, container, interface) && sys::pidfd_kill(&pidfd).is_ok() {
+            if is_one(pid, token) && sys::pidfd_kill(&pidfd).is_ok() {
                 process::wait_for_end(&pidfd, PATIENCE).unwrap_or(true);
             }
         }
     }
-    Err(Error::Wrong(format!(
-        "a plugin is still at work on {interface} of container {container} and cannot be ended"
-    )))
+    Err(Error::Wrong(format!("a plugin is still at work ({VARIABLE}={token}) and cannot be ended")))
 }
 
-fn find(container: &str, interface: &str) -> Vec<i32> {
+fn find(token: &str) -> Vec<i32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let others = pids.filter(|pid| *pid != std::process::id() as i32);
-    others.filter(|pid| is_one(*pid, container, interface)).collect()
+    pids.filter(|pid| *pid != std::process::id() as i32 && is_one(*pid, token)).collect()
 }
 
-fn is_one(pid: i32, container: &str, interface: &str) -> bool {
+fn is_one(pid: i32, token: &str) -> bool {
     let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    is_environment(&environment, container, interface)
+    has(&environment, token)
 }
 
-fn is_environment(environment: &[u8], container: &str, interface: &str) -> bool {
-    let has = |text: String| environment.split(|byte| *byte == 0).any(|entry| entry == text.as_bytes());
-    has(format!("CNI_CONTAINERID={container}")) && has(format!("CNI_IFNAME={interface}"))
+fn has(environment: &[u8], token: &str) -> bool {
+    let wanted = format!("{VARIABLE}={token}");
+    environment.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes())
 }
 
 #[cfg(test)]
@@ -53,33 +52,27 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
     use std::process::Command;
 
-    use super::{end, is_environment};
+    use super::{VARIABLE, end, has};
 
     #[test]
     fn environments_are_compared_whole() {
-        let environment = b"PATH=/bin\0CNI_CONTAINERID=c1\0CNI_IFNAME=eth0\0";
-        assert!(is_environment(environment, "c1", "eth0"));
-        assert!(!is_environment(environment, "c", "eth0"));
-        assert!(!is_environment(environment, "c1", "eth1"));
-        assert!(!is_environment(b"", "", ""));
+        let environment = b"PATH=/bin\0KEG_HOOK_CNI=c1.eth0.7.8\0A=b\0";
+        assert!(has(environment, "c1.eth0.7.8"));
+        assert!(!has(environment, "c1.eth0.7") && !has(environment, "1.eth0.7.8") && !has(b"", ""));
     }
 
     #[test]
     fn a_plugin_and_its_children_are_ended_and_nobody_else() {
-        let id = format!("straggler-{}", std::process::id());
-        let start = |interface: &str| {
+        let token = |of: &str| format!("{of}.{}", std::process::id());
+        let start = |of: &str| {
             let mut command = Command::new("sh");
-            command
-                .args(["-c", "sleep 1000 & wait"])
-                .env("CNI_CONTAINERID", &id)
-                .env("CNI_IFNAME", interface);
-            command.spawn().unwrap()
+            command.args(["-c", "sleep 1000 & wait"]).env(VARIABLE, token(of)).spawn().unwrap()
         };
-        let (mut one, mut other) = (start("eth0"), start("eth1"));
-        end(&id, "eth0").unwrap();
+        let (mut one, mut other) = (start("one"), start("other"));
+        end(&token("one")).unwrap();
         assert_eq!(one.wait().unwrap().signal(), Some(9));
         assert!(other.try_wait().unwrap().is_none());
-        end(&id, "eth1").unwrap();
+        end(&token("other")).unwrap();
         assert_eq!(other.wait().unwrap().signal(), Some(9));
     }
 }

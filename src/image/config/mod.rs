@@ -67,6 +67,8 @@ pub struct Changes {
     pub terminal: bool,
     /// Hooks, and what they need.
     pub additions: Additions,
+    /// Annotations, which win over those of the image.
+    pub annotations: Vec<(String, String)>,
 }
 
 /// The text of config.json. `root` is the unpacked root file system, which says who the user is;
@@ -89,7 +91,7 @@ pub fn convert(
             .chain(changes.additions.mounts.iter().cloned().map(Mount::from))
             .collect(),
         hooks: (!changes.additions.is_empty()).then(|| changes.additions.hooks.clone()),
-        annotations: annotations(image),
+        annotations: annotations(image, &changes.annotations),
         linux: linux(runner, seccomp),
     };
     let mut text = Vec::new();
@@ -194,8 +196,11 @@ fn linux(runner: Runner, seccomp: Option<LinuxSeccomp>) -> Linux {
     }
 }
 
-/// What the conversion document derives from fields of the image; its labels win.
-fn annotations(image: &ImageConfig) -> BTreeMap<String, String> {
+/// What begins like this is said to keg and its hooks, by whoever runs the container. An image has no say in ports of the host.
+const OWN: &str = "keg.";
+
+/// What the conversion document derives from fields of the image; its labels win, and what was typed wins over those.
+fn annotations(image: &ImageConfig, typed: &[(String, String)]) -> BTreeMap<String, String> {
     let joined = |list: Vec<&str>| (!list.is_empty()).then(|| list.join(","));
     let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let derived = [
@@ -212,8 +217,9 @@ fn annotations(image: &ImageConfig) -> BTreeMap<String, String> {
     let derived = derived
         .into_iter()
         .filter_map(|(key, value)| Some((format!("org.opencontainers.image.{key}"), value?)));
-    let labels = image.config.labels.iter().map(|(key, value)| (key.clone(), value.clone()));
-    derived.chain(labels).filter(|(key, _)| !key.is_empty()).collect()
+    let labels = image.config.labels.iter().filter(|(key, _)| !key.is_empty() && !key.starts_with(OWN));
+    let labels = labels.map(|(key, value)| (key.clone(), value.clone()));
+    derived.chain(labels).chain(typed.iter().cloned()).collect()
 }
 
 #[cfg(test)]

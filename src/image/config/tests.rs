@@ -26,7 +26,7 @@ fn every_field_of_the_conversion_document() {
         "os.version":"1","os.features":["x","y"],
         "config":{"User":"app","ExposedPorts":{"80/tcp":{},"443":{}},"Env":["A=b","E="],
         "Entrypoint":["/e","1"],"Cmd":["c"],"Volumes":{"/var//lib/":{}},"WorkingDir":"/w",
-        "Labels":{"l":"v","org.opencontainers.image.author":"label"},"StopSignal":"SIGQUIT"},
+        "Labels":{"l":"v","keg.cni.portMappings":"22:22","org.opencontainers.image.author":"label"},"StopSignal":"SIGQUIT"},
         "rootfs":{"type":"layers","diff_ids":[]}}"#,
         Runner::Root,
     )
@@ -54,6 +54,7 @@ fn every_field_of_the_conversion_document() {
         assert_eq!(annotation(&format!("org.opencontainers.image.{key}")), value);
     }
     assert_eq!(annotation("l"), "v");
+    assert_eq!(config["annotations"].get("keg.cni.portMappings"), None, "an image has no say in this");
     let volume = config["mounts"].as_array().unwrap().last().unwrap();
     assert_eq!((&volume["destination"], &volume["type"]), (&"/var/lib".into(), &"tmpfs".into()));
     let namespaces: Vec<_> =
