@@ -44,7 +44,8 @@ impl<'a> Podman<'a> {
 
     fn environment(&self, command: Command) -> Command {
         let path = |name: &str| self.rt.dir().join(name).display().to_string();
-        let command = command.env("CONTAINERS_CONF", &path("containers.conf"));
+        // conmon leaves a file where it was started when a container runs out of memory.
+        let command = command.cwd(self.rt.dir()).env("CONTAINERS_CONF", &path("containers.conf"));
         command.env("CONTAINERS_STORAGE_CONF", &path("storage.conf")).limit(Duration::from_secs(60))
     }
 
