@@ -478,6 +478,16 @@ fn a_pidfd_of_the_process_is_sent() {
         assert_eq!(pid_of(&socket.receive().1).to_string(), fs::read_to_string(&file).unwrap());
         let words = ["exec", "--pidfd-socket", "/not/there", "c", "/bin/true"];
         assert_eq!(rt.command(&words).run().code(), 255);
+        // Another who wants it is named by an annotation.
+        let other = DescriptorSocket::listen(rt.dir(), "receiver");
+        bundle.edit(|c| c["annotations"] = json!({"run.oci.pidfd_receiver": other.arg()}));
+        rt.command(&["create", "--bundle", &bundle.arg(), "--pidfd-socket", &socket.arg(), "d"])
+            .run()
+            .silent();
+        let pids = [&socket, &other].map(|socket| pid_of(&socket.receive().1));
+        assert_eq!(pids, [rt.pid("d"); 2]);
+        bundle.edit(|c| c["annotations"]["run.oci.pidfd_receiver"] = json!("/not/there"));
+        rt.create(&bundle, "e").fails_with("connecting to the pidfd socket");
     });
 }
 

@@ -56,6 +56,51 @@ fn all_six_run_in_their_order() {
     });
 }
 
+/// The files are the host's, also where a hook runs inside.
+#[test]
+fn what_hooks_write_goes_where_annotations_say() {
+    with_runtime(|rt| {
+        if !rt.only_keg(
+            "runc does not know the annotations, and crun 1.8 has no such file for each kind of hook",
+        ) {
+            return;
+        }
+        let bundle = rt.bundle();
+        let kinds =
+            ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+        for kind in kinds {
+            let text = format!("echo {kind}; echo not {kind} >&2");
+            let hook = match kind {
+                "startContainer" => script_inside(&bundle, kind, &text),
+                _ => script(&bundle, kind, &text).display().to_string(),
+            };
+            set(&bundle, kind, json!([{"path": hook}]));
+        }
+        let file = |name: &str| bundle.path().join(name).display().to_string();
+        let files = json!({"run.oci.hooks.stdout": file("out"), "run.oci.hooks.stderr": file("err")});
+        bundle.edit(|c| c["annotations"] = files);
+        bundle.args(&["/bin/ls", "/proc/self/fd"]);
+        // Neither file is one of the program's.
+        assert_eq!(rt.run(&bundle, "c").ok().stdout(), "0\n1\n2\n3\n");
+        let expected = |before: &str| kinds.map(|kind| format!("{before}{kind}\n")).concat();
+        assert_eq!((read(&bundle, "out"), read(&bundle, "err")), (expected(""), expected("not ")));
+
+        bundle.args(&["/bin/sleep", "1000"]);
+        rt.create(&bundle, "d").silent();
+        rt.start("d").silent();
+        rt.delete_force("d");
+        assert_eq!(read(&bundle, "out"), expected("").repeat(2));
+
+        for (path, problem) in [
+            ("out", "annotations[\"run.oci.hooks.stdout\"]: \"out\" is not an absolute path"),
+            ("/no/such/place", "annotations[\"run.oci.hooks.stdout\"]: openat"),
+        ] {
+            bundle.edit(|c| c["annotations"]["run.oci.hooks.stdout"] = json!(path));
+            rt.create(&bundle, "e").fails_with(problem);
+        }
+    });
+}
+
 /// A foreground command holds signals back; what a hook starts must not.
 #[test]
 fn no_signal_is_held_back_in_hooks() {

@@ -1,5 +1,6 @@
 //! Runs lifecycle hooks: state on standard input, a process group of their own, a time limit, their words kept for the message.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -8,7 +9,11 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
+
 use crate::plan::Hook;
+use crate::plan::annotations::{HOOKS_STDERR, HOOKS_STDOUT};
+use crate::sys::fd::Resolve;
 use crate::sys::{self, fd, process, socket};
 use crate::types::Pid;
 
@@ -41,7 +46,39 @@ pub struct Place<'a> {
     pub cwd: &'a Path,
     /// The environment of a hook that names none; absent: keg's own.
     pub environment: Option<&'a [std::ffi::CString]>,
+    /// Where they write.
+    pub outputs: &'a Outputs,
 }
+
+/// The files that annotations name for what hooks write. What has none is kept for the message about a failure.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+}
+
+impl Outputs {
+    /// Opens them, at their ends.
+    pub fn open(annotations: &BTreeMap<String, String>) -> Result<Self, OutputError> {
+        let open = |key: &'static str| {
+            let Some(path) = annotations.get(key) else { return Ok(None) };
+            let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NOCTTY;
+            let file = fd::open(fd::cwd(), Path::new(path), Resolve::Host, flags, 0o600);
+            file.map(Some).map_err(|error| OutputError(key, error))
+        };
+        Ok(Self { stdout: open(HOOKS_STDOUT)?, stderr: open(HOOKS_STDERR)? })
+    }
+
+    /// Those that there are.
+    pub fn files(&mut self) -> impl Iterator<Item = &mut OwnedFd> {
+        self.stdout.iter_mut().chain(&mut self.stderr)
+    }
+}
+
+/// What hooks write cannot be kept where it should be.
+#[derive(Debug, thiserror::Error)]
+#[error("annotations[{0:?}]")]
+pub struct OutputError(&'static str, #[source] sys::Error);
 
 /// Runs the hooks one after the other; the first failure ends it. `state` is the document for their standard input.
 pub fn run(hooks: &[Hook], state: &[u8], place: &Place<'_>) -> Result<(), Error> {
@@ -93,7 +130,11 @@ fn spawn(hook: &Hook, place: &Place<'_>, input: OwnedFd, output: impl AsFd) -> s
             command.env(OsStr::from_bytes(&bytes[..split]), OsStr::from_bytes(value));
         }
     }
-    let (out, err) = (output.as_fd().try_clone_to_owned()?, output.as_fd().try_clone_to_owned()?);
+    let stream = |own: &Option<OwnedFd>| match own {
+        Some(own) => own.try_clone(),
+        None => output.as_fd().try_clone_to_owned(),
+    };
+    let (out, err) = (stream(&place.outputs.stdout)?, stream(&place.outputs.stderr)?);
     process::with_default_signals(&mut command);
     command.stdin(input).stdout(out).stderr(err).current_dir(place.cwd).process_group(0).spawn()
 }

@@ -170,7 +170,7 @@ fn set_up(wanted: &Process, link: &mut InitEnd, preserve_fds: u32) -> Result<pro
     let root = fd::open(fd::cwd(), Path::new("/"), Resolve::Host, flags, 0).at(Step::Rootfs)?;
     let root = RootFd::new(root);
     terminal::take(wanted, &root, false, link)?;
-    settle::settle(wanted, root, program::enter_existing_cwd, Kept { link, listener: None, preserve_fds })
+    settle::settle(wanted, root, program::enter_existing_cwd, Kept { link, others: Vec::new(), preserve_fds })
 }
 
 /// keg says when: it may have limits to set before.

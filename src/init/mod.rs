@@ -15,7 +15,7 @@ use std::path::Path;
 
 use nix::fcntl::OFlag;
 
-use crate::hooks::{self, Place, Status};
+use crate::hooks::{self, Outputs, Place, Status};
 use crate::link::{FromInit, InitEnd, ToInit};
 use crate::plan::{Plan, Process};
 use crate::rootfs::{Rootfs, Sources};
@@ -57,6 +57,8 @@ pub struct Init<'a> {
     pub oom_score: Option<i32>,
     /// How many descriptors after the standard three belong to the container.
     pub preserve_fds: u32,
+    /// Where hooks write.
+    pub hook_outputs: Outputs,
 }
 
 /// How init gets into cgroups that it was not born in.
@@ -141,14 +143,16 @@ fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
     let Some(wanted) = &plan.process else {
         limits::set_umask(0o022);
         drop(root);
-        let kept =
-            Kept { link: &mut init.link, listener: init.listener.as_mut(), preserve_fds: init.preserve_fds };
-        settle::ready(kept)?;
+        settle::ready(kept(init))?;
         return Ok(program::Program::none());
     };
-    let kept =
-        Kept { link: &mut init.link, listener: init.listener.as_mut(), preserve_fds: init.preserve_fds };
-    settle::settle(wanted, root, program::enter_cwd, kept)
+    settle::settle(wanted, root, program::enter_cwd, kept(init))
+}
+
+fn kept<'a>(init: &'a mut Init<'_>) -> Kept<'a> {
+    let mut others: Vec<_> = init.listener.iter_mut().collect();
+    others.extend(init.hook_outputs.files());
+    Kept { link: &mut init.link, others, preserve_fds: init.preserve_fds }
 }
 
 /// The container is created. Whoever asks for the start hears how it went.
@@ -166,7 +170,7 @@ fn wait_and_execute(init: Init<'_>, program: &program::Program) -> Result<Infall
         Ok(ToInit::Proceed | ToInit::Leave) => return Err((Error::garbled(), link)),
         Err(error) => return Err((error, link)),
     }
-    match execute(init.id, init.bundle, init.plan, &link, program) {
+    match execute((init.id, init.bundle, init.plan), &init.hook_outputs, &link, program) {
         Err(error) => Err((error, link)),
     }
 }
@@ -183,9 +187,8 @@ fn accept(listener: &OwnedFd) -> Result<InitEnd, Error> {
 
 /// The last steps, after `start`.
 fn execute(
-    id: &ContainerId,
-    bundle: &Path,
-    plan: &Plan,
+    (id, bundle, plan): (&ContainerId, &Path, &Plan),
+    outputs: &Outputs,
     link: &InitEnd,
     program: &program::Program,
 ) -> Result<Infallible, Error> {
@@ -194,8 +197,8 @@ fn execute(
     };
     if !plan.hooks.start_container.is_empty() {
         let document = document(id, bundle, plan, Status::Created)?;
-        let place =
-            Place { kind: "startContainer", cwd: Path::new("/"), environment: Some(program.environment()) };
+        let environment = Some(program.environment());
+        let place = Place { kind: "startContainer", cwd: Path::new("/"), environment, outputs };
         hooks::run(&plan.hooks.start_container, &document, &place).at(Step::Hooks)?;
     }
     settle::execute(wanted, link, program)
@@ -306,7 +309,8 @@ fn run_container_hooks(init: &Init<'_>, umask: u32) -> Result<(), Error> {
         return Ok(());
     }
     let document = document(init.id, init.bundle, init.plan, Status::Creating)?;
-    let place = Place { kind: "createContainer", cwd: init.bundle, environment: None };
+    let outputs = &init.hook_outputs;
+    let place = Place { kind: "createContainer", cwd: init.bundle, environment: None, outputs };
     limits::set_umask(umask);
     hooks::run(list, &document, &place).at(Step::Hooks)?;
     limits::set_umask(0);

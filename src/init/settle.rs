@@ -18,8 +18,8 @@ use crate::types::{Gid, Uid};
 pub(super) struct Kept<'a> {
     /// The conversation with keg.
     pub(super) link: &'a mut InitEnd,
-    /// Where `start` will knock.
-    pub(super) listener: Option<&'a mut OwnedFd>,
+    /// Where `start` will knock, and where hooks of the start write.
+    pub(super) others: Vec<&'a mut OwnedFd>,
     /// How many after the standard three belong to the program.
     pub(super) preserve_fds: u32,
 }
@@ -78,7 +78,7 @@ pub(super) fn ready(mut kept: Kept<'_>) -> Result<(), Error> {
 /// Closes whatever else is open (CVE-2024-21626).
 fn close_others(kept: &mut Kept<'_>) -> Result<(), Error> {
     let mut open = vec![kept.link.socket_mut()];
-    open.extend(kept.listener.as_deref_mut());
+    open.extend(kept.others.iter_mut().map(|other| &mut **other));
     descriptors::keep_only(&mut open, 3 + kept.preserve_fds).at(Step::Descriptors)
 }
 

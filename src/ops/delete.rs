@@ -89,7 +89,9 @@ pub(super) fn poststop(record: &Record) -> Result<()> {
     let list = plan::hooks_of(&record.hooks.poststop, "hooks.poststop")?;
     let document = hook_state(record, Status::Stopped, None)?;
     let cwd = if record.bundle.is_dir() { &record.bundle } else { Path::new("/") };
-    let place = HookPlace { kind: "poststop", cwd, environment: None };
+    // They run also where their words cannot be kept any more.
+    let outputs = hooks::Outputs::open(&record.annotations).unwrap_or_default();
+    let place = HookPlace { kind: "poststop", cwd, environment: None, outputs: &outputs };
     // The specification: a failure is logged, the remaining hooks run, and the command succeeds.
     drop(hooks::run_all(&list, &document, &place));
     Ok(())

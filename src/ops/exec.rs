@@ -139,7 +139,7 @@ fn launch(
     outlet: &mut Outlet,
     proc: &Proc,
 ) -> Result<(ChildGuard, KegEnd, Option<Forwarder>)> {
-    let pidfd_socket = PidfdSocket::connect(options.pidfd_socket.as_deref())?;
+    let pidfd_socket = PidfdSocket::connect(options.pidfd_socket.as_deref(), None)?;
     let (mut child, link, later) = spawn(target, options, wanted, proc)?;
     serve(&mut child, &link, (wanted, target), outlet, proc)?;
     pidfd_socket.send(child.pidfd())?;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::SPEC_VERSION;
 use crate::plan;
+use crate::plan::annotations::{HOOKS_STDERR, HOOKS_STDOUT, PIDFD_RECEIVER};
 use crate::seccomp::{ACTIONS, ARCHITECTURES, FLAGS, OPERATORS};
 use crate::sys::seccomp::flags_available;
 use crate::types::{Capability, NamespaceKind};
@@ -16,10 +17,13 @@ const HOOKS: [&str; 6] =
     ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
 /// Annotations of config.json that change what a container may do.
-const UNSAFE_ANNOTATIONS: [&str; 4] = [
+const UNSAFE_ANNOTATIONS: [&str; 7] = [
     "org.systemd.property.",
+    HOOKS_STDERR,
+    HOOKS_STDOUT,
     "run.oci.keep_original_groups",
     "run.oci.mount_context_type",
+    PIDFD_RECEIVER,
     "run.oci.systemd.subgroup",
 ];
 

@@ -12,8 +12,10 @@ use super::outlet::{Outlet, PidfdSocket};
 use super::process::ChildGuard;
 use super::{Place, Result, bundle, mapped_ids, probe, service};
 use crate::cgroup::{self, Look};
+use crate::hooks;
 use crate::init::{self, Cgroups, Init};
 use crate::link::{self, KegEnd};
+use crate::plan::annotations::PIDFD_RECEIVER;
 use crate::plan::cgroup::CgroupPlan;
 use crate::plan::{self, Host, Options, Plan};
 use crate::rootfs::{self, Sources};
@@ -133,7 +135,8 @@ fn make_cgroups(plan: &mut CgroupPlan, waits: bool) -> std::result::Result<cgrou
 fn connect(plan: &Plan, options: &CreateOptions, then: Then) -> Result<(Outlet, PidfdSocket)> {
     let terminal = plan.process.as_ref().is_some_and(|process| process.terminal);
     let outlet = Outlet::find(terminal, then != Then::Attend, options.console_socket.as_deref())?;
-    Ok((outlet, PidfdSocket::connect(options.pidfd_socket.as_deref())?))
+    let annotation = plan.annotations.get(PIDFD_RECEIVER);
+    Ok((outlet, PidfdSocket::connect(options.pidfd_socket.as_deref(), annotation)?))
 }
 
 fn decide(
@@ -199,6 +202,7 @@ fn spawn(
         sources,
         privileged: euid == 0,
         oom_score: score.filter(|_| euid != 0),
+        hook_outputs: hooks::Outputs::open(&plan.annotations)?,
         preserve_fds: options.preserve_fds.saturating_add(service::listening()),
     };
     let cgroup = placement.into_cgroup();

@@ -234,6 +234,7 @@ fn hand_on(launched: &Launched, number: i32) -> Result<()> {
 
 fn run_hooks(launched: &Launched, bundle: &Path) -> Result<()> {
     let lists = &launched.plan.hooks;
+    let outputs = hooks::Outputs::open(&launched.plan.annotations)?;
     // The specification has the environment created before prestart hooks run, and being created while the others do.
     let lists = [
         ("prestart", &lists.prestart, Status::Created),
@@ -241,7 +242,7 @@ fn run_hooks(launched: &Launched, bundle: &Path) -> Result<()> {
     ];
     for (kind, list, status) in lists {
         let document = hook_state(&launched.record, status, Some(launched.init.pid()))?;
-        hooks::run(list, &document, &HookPlace { kind, cwd: bundle, environment: None })?;
+        hooks::run(list, &document, &HookPlace { kind, cwd: bundle, environment: None, outputs: &outputs })?;
     }
     Ok(())
 }

@@ -92,19 +92,20 @@ impl Outlet {
     }
 }
 
-/// The listener of `--pidfd-socket`, if there is one.
+/// The listener of `--pidfd-socket`, and the one that an annotation names.
 #[derive(Debug)]
-pub(super) struct PidfdSocket(Option<OwnedFd>);
+pub(super) struct PidfdSocket(Vec<OwnedFd>);
 
 impl PidfdSocket {
     /// Connects, before anything is made.
-    pub(super) fn connect(path: Option<&Path>) -> Result<Self> {
-        Ok(Self(path.map(socket::connect_stream).transpose().map_err(Error::Pidfd)?))
+    pub(super) fn connect(option: Option<&Path>, annotation: Option<&String>) -> Result<Self> {
+        let paths = option.into_iter().chain(annotation.map(Path::new));
+        Ok(Self(paths.map(socket::connect_stream).collect::<sys::Result<_>>().map_err(Error::Pidfd)?))
     }
 
     /// Sends the pidfd.
     pub(super) fn send(&self, pidfd: impl AsFd) -> Result<()> {
-        if let Some(socket) = &self.0 {
+        for socket in &self.0 {
             socket::send(socket, b"pidfd", &[pidfd.as_fd()]).map_err(Error::SendingPidfd)?;
         }
         Ok(())

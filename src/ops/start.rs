@@ -96,10 +96,14 @@ pub(super) fn poststart(record: &Record) -> Result<()> {
     };
     let list = plan::hooks_of(&record.hooks.poststart, "hooks.poststart")?;
     let document = hook_state(record, Status::Running, Some(init.pid))?;
-    let place = HookPlace { kind: "poststart", cwd: &record.bundle, environment: None };
-    let Err(error) = hooks::run(&list, &document, &place) else { return Ok(()) };
+    let run = || -> Result<()> {
+        let outputs = &hooks::Outputs::open(&record.annotations)?;
+        let place = HookPlace { kind: "poststart", cwd: &record.bundle, environment: None, outputs };
+        Ok(hooks::run(&list, &document, &place)?)
+    };
+    let Err(error) = run() else { return Ok(()) };
     stop(init, &Proc::host()?)?;
-    Err(error.into())
+    Err(error)
 }
 
 /// Kills a process that may have ended already, and waits for its end.

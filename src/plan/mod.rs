@@ -1,6 +1,7 @@
 //! The pure half: config.json, what was typed and facts about the host become a [`Plan`], in which everything is decided and nothing
 //! touched. Every mistake of the user is found here, before a kernel object exists.
 
+pub mod annotations;
 mod build;
 pub mod cgroup;
 mod exec;

@@ -20,6 +20,7 @@ use std::path::PathBuf;
 
 use oci_spec::runtime::Linux;
 
+use super::annotations::FILES;
 use super::cgroup::{self, CgroupPlan};
 use super::finding::{Finding, Report};
 use super::{Error, Hook, Host, MountLabel, Options, Plan, Process, Propagation, PropagationKind};
@@ -70,6 +71,10 @@ fn cgroup(
 ) -> CgroupPlan {
     let Options { id, cgroup_manager, .. } = facts.options;
     let user = facts.host.euid != 0 || facts.host.in_user_namespace;
+    let memory = linux.and_then(|linux| linux.resources().as_ref()?.memory().as_ref());
+    if memory.is_some_and(|memory| memory.kernel().is_some()) {
+        report.warn("linux.resources.memory.kernel", "the kernel has no such limit since Linux 5.16");
+    }
     let request = cgroup::Request { linux, annotations, id, manager: *cgroup_manager, user };
     match cgroup::build(request, &facts.host.cgroups) {
         Ok(plan) => plan,
@@ -217,6 +222,13 @@ fn annotations(spec: &Spec, report: &mut Report) -> BTreeMap<String, String> {
         listed.map(|(key, value)| (key.clone(), value.clone())).collect();
     if annotations.contains_key("") {
         report.error(member("annotations", ""), "a key may not be empty");
+    }
+    for key in FILES {
+        if let Some(value) =
+            annotations.get(key).filter(|value| !value.starts_with('/') || value.contains('\0'))
+        {
+            report.error(member("annotations", key), format!("{value:?} is not an absolute path"));
+        }
     }
     annotations
 }
