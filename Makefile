@@ -8,6 +8,9 @@ RELEASE_BUILD := --locked --release --target $(HOST_TRIPLE) -j $(JOBS)
 RELEASE := target/$(HOST_TRIPLE)/release
 # Generated tests are the same every time; another seed may find more.
 export PROPTEST_RNG_SEED ?= 1
+# Sanitizers want a nightly compiler, and look for what safe code does not do: here panics and assertions are looked for.
+FUZZ ?= $(shell sed -n 's/^path = "fuzz_targets\/\(.*\)\.rs"/\1/p' fuzz/Cargo.toml)
+FUZZ_SECONDS ?= 600
 SIZE_LIMIT := 4194304
 # The crates of hooks/, each a program keg-hook-NAME.
 HOOKS := cni trace
@@ -40,7 +43,7 @@ PACKAGES += containernetworking-plugins
 BENCH_PACKAGES := clang golang-github-containers-common isal libclang-dev libelf-dev libseccomp-dev pigz pkg-config python3-pip zlib1g-dev zstd
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build probe image demo lint unit integration peers vm-image vm test conformance runtime-tools bench bench-quick bench-programs clean
+.PHONY: help setup build probe image demo lint unit integration peers vm-image vm test conformance runtime-tools bench bench-quick bench-programs fuzz clean
 
 help: ## list the targets (the default)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1 \2/p' Makefile | while read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -111,6 +114,12 @@ bench-quick: build bench-programs ## the ratios alone, in less than two minutes:
 
 bench-programs: # static, so that what is measured with takes little memory itself
 	$(STATIC_FLAGS) cargo build $(RELEASE_BUILD) -p integration --bins
+
+fuzz: ## give each target of fuzz/ ten minutes: FUZZ="TARGET..." FUZZ_SECONDS=SECONDS; needs cargo-fuzz
+	@cargo fuzz --version >/dev/null 2>&1 || { echo "fuzz: cargo-fuzz is missing, \`cargo install cargo-fuzz\` gets it" >&2; exit 2; }
+	RUSTC_BOOTSTRAP=1 cargo fuzz build --sanitizer none
+	@for target in $(FUZZ); do \
+		RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none "$$target" -- -max_total_time=$(FUZZ_SECONDS) || exit; done
 
 clean: ## remove everything that was built
 	@$(SUDO) rm -rf target/images target/demo target/vm

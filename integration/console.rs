@@ -479,6 +479,7 @@ fn a_pidfd_of_the_process_is_sent() {
         let words = ["exec", "--pidfd-socket", "/not/there", "c", "/bin/true"];
         assert_eq!(rt.command(&words).run().code(), 255);
         // Another who wants it is named by an annotation.
+        rt.delete_force("c");
         let other = DescriptorSocket::listen(rt.dir(), "receiver");
         bundle.edit(|c| c["annotations"] = json!({"run.oci.pidfd_receiver": other.arg()}));
         rt.command(&["create", "--bundle", &bundle.arg(), "--pidfd-socket", &socket.arg(), "d"])

@@ -20,7 +20,13 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let capabilities = CapSet::from_bits((1 << 41) - 1);
     for euid in [0, 1000] {
-        let host = Host { euid, in_user_namespace: euid != 0, capabilities, cgroups: HostCgroups::default() };
+        let host = Host {
+            euid,
+            in_user_namespace: euid != 0,
+            setgroups_denied: false,
+            capabilities,
+            cgroups: HostCgroups::default(),
+        };
         let findings = plan::check(&loaded, &options, &host);
         let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
         assert_eq!(plan::build(&loaded, &options, &host).is_err(), refused);

@@ -28,7 +28,13 @@ fuzz_target!(|text: &str| {
             preserve_fds: 0,
         };
         let capabilities = CapSet::from_bits((1 << 41) - 1);
-        let host = Host { euid: 0, in_user_namespace: false, capabilities, cgroups: HostCgroups::default() };
+        let host = Host {
+            euid: 0,
+            in_user_namespace: false,
+            setgroups_denied: false,
+            capabilities,
+            cgroups: HostCgroups::default(),
+        };
         if let Err(error) = plan::build(&loaded, &options, &host) {
             assert!(error.path.starts_with("mounts[0]"), "{error}");
         }
