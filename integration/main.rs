@@ -41,5 +41,6 @@ mod service;
 mod stress;
 mod systemd;
 mod systemd_errors;
+mod timing;
 mod update;
 mod user_namespaces;

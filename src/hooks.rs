@@ -14,7 +14,7 @@ use nix::fcntl::OFlag;
 use crate::plan::Hook;
 use crate::plan::annotations::{HOOKS_STDERR, HOOKS_STDOUT};
 use crate::sys::fd::Resolve;
-use crate::sys::{self, fd, process, socket};
+use crate::sys::{self, fd, process, socket, timing};
 use crate::types::Pid;
 
 /// The document for their standard input, and the states that it names.
@@ -104,6 +104,7 @@ fn run_one(hook: &Hook, index: usize, state: &[u8], place: &Place<'_>) -> Result
     let ended = spawn(hook, place, input, &output)
         .and_then(|child| wait(child, hook.timeout))
         .map_err(|error| failed(sys::error::describe_io(&error)))?;
+    timing::lap_with(|| format!("{} hook #{index}", place.kind));
     let problem = match ended {
         None => format!("timed out after {} s", hook.timeout.unwrap_or_default().as_secs()),
         Some(status) if status.success() => return Ok(()),

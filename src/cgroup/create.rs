@@ -7,7 +7,7 @@ use super::place::Placement;
 use super::walk::procs_below;
 use super::{Error, remove};
 use crate::plan::cgroup::{CgroupPlan, DirectoryPlan, Driver};
-use crate::sys::{self, Errno, cgroup as files};
+use crate::sys::{self, Errno, cgroup as files, timing};
 use crate::types::{CgroupDirectory, CgroupManager, CgroupRecord, Uid};
 
 /// Cgroups that were just made. Dropped, it removes what it made and nothing else.
@@ -87,7 +87,9 @@ impl Created {
     /// Sets the limits. The container's first process may be at work meanwhile, but not yet the
     /// container's program.
     pub fn apply(&self, plan: &CgroupPlan) -> Result<(), Error> {
-        super::apply::apply(plan)
+        let applied = super::apply::apply(plan);
+        timing::lap("set limits");
+        applied
     }
 
     /// Has the kernel check and translate the program of the device rules, where they are one: nothing else takes it so long.
@@ -158,6 +160,13 @@ pub fn foresee(plan: &CgroupPlan) -> Result<CgroupRecord, Error> {
 /// Makes the cgroups that a process is born into; [`Created::complete`] makes the others. Where systemd makes them, the plan learns where
 /// they are.
 pub fn create(plan: &mut CgroupPlan) -> Result<Created, Error> {
+    timing::lap("reserve the name, first record");
+    let created = create_all(plan);
+    timing::lap("make cgroups");
+    created
+}
+
+fn create_all(plan: &mut CgroupPlan) -> Result<Created, Error> {
     if plan.driver == Driver::Systemd {
         return super::systemd::create(plan);
     }

@@ -9,6 +9,7 @@ use super::commands::{Command, Typed};
 use super::flags::parse_bool;
 use super::image::{ImageFlags, MaybeImage};
 use super::log::Log;
+use super::timing::TimingFlag;
 use crate::ops::options::{CreateOptions, DeleteOptions, KillOptions, RunOptions, SpecOptions, WantedHook};
 use crate::types::{CgroupManager, ContainerId, Signal};
 
@@ -90,6 +91,8 @@ pub struct CreateArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     preserve_fds: u32,
     #[command(flatten)]
+    timing: TimingFlag,
+    #[command(flatten)]
     image: ImageFlags,
     /// The container's name
     #[arg(value_parser = ContainerId::parse)]
@@ -97,7 +100,7 @@ pub struct CreateArgs {
 }
 
 impl CreateArgs {
-    fn options(self) -> (CreateOptions, MaybeImage) {
+    fn options(self) -> (CreateOptions, MaybeImage, TimingFlag) {
         let options = CreateOptions {
             id: self.id,
             bundle: self.bundle,
@@ -108,14 +111,14 @@ impl CreateArgs {
             no_new_keyring: self.no_new_keyring,
             preserve_fds: self.preserve_fds,
         };
-        (options, self.image.meant())
+        (options, self.image.meant(), self.timing)
     }
 }
 
 impl Typed for CreateArgs {
     fn meant(self) -> Command {
-        let (options, image) = self.options();
-        Command::Create(options, Box::new(image))
+        let (options, image, timing) = self.options();
+        timing.around("create", Command::Create(options, Box::new(image)))
     }
 }
 
@@ -202,9 +205,10 @@ pub struct RunArgs {
 
 impl Typed for RunArgs {
     fn meant(self) -> Command {
-        let (create, image) = self.create.options();
+        let (create, image, timing) = self.create.options();
         let Self { detach, keep, no_subreaper, .. } = self;
-        Command::Run(RunOptions { create, detach, keep, no_subreaper }, Box::new(image))
+        let options = RunOptions { create, detach, keep, no_subreaper };
+        timing.around("run", Command::Run(options, Box::new(image)))
     }
 }
 
@@ -231,6 +235,8 @@ impl Typed for SpecArgs {
 /// `start`
 #[derive(Debug, clap::Args)]
 pub struct StartArgs {
+    #[command(flatten)]
+    timing: TimingFlag,
     /// The container's name
     #[arg(value_parser = ContainerId::parse)]
     id: ContainerId,
@@ -238,7 +244,7 @@ pub struct StartArgs {
 
 impl Typed for StartArgs {
     fn meant(self) -> Command {
-        Command::Start(self.id)
+        self.timing.around("start", Command::Start(self.id))
     }
 }
 

@@ -14,6 +14,7 @@ use super::flags::{self, Order, Words};
 use super::image::{InspectArgs, MaybeImage, Unpack, UnpackArgs};
 use super::inspect::{CheckArgs, FeaturesArgs};
 use super::repack::RepackArgs;
+use super::timing::Timed;
 use super::update::UpdateArgs;
 use crate::ops::SPEC_VERSION;
 use crate::ops::options::{
@@ -59,6 +60,8 @@ pub enum Command {
     Start(ContainerId),
     /// `state`
     State(ContainerId),
+    /// One of these with `--timing`.
+    Timed(Box<Timed>),
     /// `unpack`
     Unpack(Box<Unpack>),
     /// `update`

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::ArgAction;
 
 use super::commands::{Command, Typed};
+use super::timing::TimingFlag;
 use crate::ops::options::ExecOptions;
 use crate::plan::ProcessOptions;
 use crate::types::{Capability, ContainerId, Gid, User};
@@ -63,6 +64,8 @@ pub struct ExecArgs {
     /// Join a paused container too
     #[arg(long)]
     ignore_paused: bool,
+    #[command(flatten)]
+    timing: TimingFlag,
     /// The container's name
     #[arg(value_parser = ContainerId::parse)]
     id: ContainerId,
@@ -72,7 +75,7 @@ pub struct ExecArgs {
 
 impl Typed for ExecArgs {
     fn meant(self) -> Command {
-        Command::Exec(Box::new(ExecOptions {
+        let command = Command::Exec(Box::new(ExecOptions {
             id: self.id,
             document: self.process,
             process: ProcessOptions {
@@ -94,7 +97,8 @@ impl Typed for ExecArgs {
             preserve_fds: self.preserve_fds,
             cgroups: self.cgroup,
             ignore_paused: self.ignore_paused,
-        }))
+        }));
+        self.timing.around("exec", command)
     }
 }
 

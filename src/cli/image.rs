@@ -8,6 +8,7 @@ use std::str::FromStr;
 use super::args::absolute;
 use super::commands::{Command, Typed};
 use super::progress::{Display, Style};
+use super::timing::TimingFlag;
 use crate::image::{self, Changes, ImageRef, Limits, Platform, Report, UnpackOptions, private};
 use crate::ops::options::{CreateOptions, DeleteOptions, RunOptions, WantedHook};
 use crate::ops::{self, Place};
@@ -84,6 +85,8 @@ pub struct UnpackArgs {
     /// Show nothing
     #[arg(long, short)]
     quiet: bool,
+    #[command(flatten)]
+    timing: TimingFlag,
     /// The directory to make
     #[arg(value_parser = absolute())]
     bundle: PathBuf,
@@ -107,7 +110,8 @@ impl Typed for UnpackArgs {
         let progress = if self.quiet { Style::None } else { self.flags.progress };
         let hooks = self.flags.hook.clone();
         let options = self.flags.options(self.image, self.bundle, Changes::default());
-        Command::Unpack(Box::new(Unpack { options, hooks, progress, quiet: self.quiet }))
+        let command = Command::Unpack(Box::new(Unpack { options, hooks, progress, quiet: self.quiet }));
+        self.timing.around("unpack", command)
     }
 }
 

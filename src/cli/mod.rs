@@ -12,6 +12,7 @@ mod output;
 mod progress;
 mod repack;
 mod report;
+mod timing;
 mod update;
 
 use std::cell::RefCell;
@@ -126,6 +127,7 @@ fn perform(place: &Place, command: &Command) -> ops::Result<Exit> {
         Command::Run(options, image) => return Ok(Exit::Program(image::run(place, options, image)? as u8)),
         Command::Spec(options) => ops::spec::spec(options)?,
         Command::Start(id) => ops::start::start(place, id)?,
+        Command::Timed(timed) => return timing::perform(timed, || perform(place, &timed.command)),
         Command::Unpack(unpack) => output::write(&image::unpack(unpack)?)?,
         Command::Update(options) => ops::update::update(place, options)?,
         Command::State(id) => output::write(&output::state(&ops::state::state(place, id)?)?)?,

@@ -5,6 +5,7 @@ use std::sync::mpsc::Receiver;
 
 use super::blob::Hasher;
 use super::pool::Buffer;
+use crate::sys::timing;
 use crate::types::{Algorithm, Digest};
 
 /// What there is to do, in the order of the bytes.
@@ -30,7 +31,8 @@ pub struct Found {
 /// Hashes until nobody has a job any more. `algorithms` are those of each layer's digest and `diff_id`.
 pub fn run(jobs: &Receiver<Job>, algorithms: &[(Algorithm, Algorithm)]) -> Vec<Found> {
     let mut found = Vec::new();
-    for (blob, plain) in algorithms {
+    timing::thread("hash");
+    for (number, (blob, plain)) in algorithms.iter().enumerate() {
         let (mut blob, mut plain) = (Hasher::new(*blob), Hasher::new(*plain));
         loop {
             match jobs.recv() {
@@ -40,6 +42,7 @@ pub fn run(jobs: &Receiver<Job>, algorithms: &[(Algorithm, Algorithm)]) -> Vec<F
                 Err(_) => return found,
             }
         }
+        timing::lap_with(|| format!("hash layer {}", number + 1));
         found.push(Found { blob: blob.finish(), plain: plain.finish() });
     }
     found

@@ -49,8 +49,8 @@ use std::time::Instant;
 
 use oci_spec::runtime::LinuxSeccomp;
 
-use crate::sys::landlock;
 use crate::sys::signals::Interrupts;
+use crate::sys::{landlock, timing};
 use crate::types::Digest;
 use config::Runner;
 use document::Descriptor;
@@ -114,6 +114,7 @@ pub fn unpack(
             |source| Error::Select { image: Box::new(options.image.clone()), source: Box::new(source) },
         )?;
     let layers = check(&layout, &image)?;
+    timing::lap("read the layout");
     let chosen = Chosen { layout, image, layers };
 
     let no_bundle = |source| Error::Bundle { path: options.bundle.clone(), source };
@@ -121,7 +122,10 @@ pub fn unpack(
     let interrupts = Interrupts::hold().map_err(Error::Watch)?;
     let staging = Staging::begin(&options.bundle).map_err(no_bundle)?;
     let work = || fill(&staging, &chosen, options, seccomp, &progress);
-    let (totals, notes) = match watch::supervise(&progress, &interrupts, watch, work) {
+    timing::lap("make a private directory");
+    let done = watch::supervise(&progress, &interrupts, watch, work);
+    timing::lap("wait for the threads");
+    let (totals, notes) = match done {
         Ok(done) => done,
         Err(error) => {
             return match staging.discard() {
@@ -131,6 +135,7 @@ pub fn unpack(
         }
     };
     let bundle = staging.publish(options.sync).map_err(no_bundle)?;
+    timing::lap("publish the bundle");
     let Chosen { image, layers, .. } = chosen;
     let report = Report {
         image: name(&options.image, &image),
@@ -200,13 +205,16 @@ fn fill(
     seccomp: Option<LinuxSeccomp>,
     progress: &Progress,
 ) -> Result<(Totals, Vec<String>), Error> {
+    timing::thread("write");
     let (root, totals, notes) = root_of(staging, chosen, &options.limits, progress)?;
+    timing::lap("times of directories");
     let text =
         config::convert(&chosen.image.config, &root, Runner::this_process(), seccomp, &options.changes)
             .map_err(Error::Convert)?;
     staging.write("config.json", &text).map_err(Error::Write)?;
     let origin = Origin::now(&options.image.layout, &chosen.image.descriptor);
     staging.write(origin::FILE, origin.text().as_bytes()).map_err(Error::Write)?;
+    timing::lap("write config.json");
     Ok((totals, notes))
 }
 

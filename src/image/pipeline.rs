@@ -10,6 +10,7 @@ use super::layer::{self, Inflate, Message, Stream, Tree};
 use super::limits::Limits;
 use super::progress::Progress;
 use super::{Chosen, Error, Layer};
+use crate::sys::timing;
 
 /// How much there was.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,6 +53,7 @@ pub fn apply(
                 source: Box::new(source),
             })?;
     }
+    timing::lap("wait for the digests");
     layer::finish(tree).map_err(|error| Error::Attributes(Box::new(error)))?;
     Ok(totals)
 }
@@ -66,10 +68,12 @@ fn inflate(
     mut inflater: Inflate<'_>,
     senders: Vec<Sender<Message>>,
 ) -> Vec<Result<u64, layer::Error>> {
+    timing::thread("inflate");
     let mut done = Vec::new();
     for ((number, one), sender) in chosen.layers.iter().enumerate().zip(senders) {
         let section = chosen.layout.find(&one.descriptor).map_err(layer::Error::from);
         done.push(section.and_then(|section| inflater.layer(number, section, &sender)));
+        timing::lap_with(|| format!("inflate layer {}", number + 1));
         if done.last().is_some_and(Result::is_err) {
             break;
         }
@@ -89,6 +93,7 @@ fn write(
     for (number, receiver) in receivers.into_iter().enumerate() {
         tree.next_layer(number > 0);
         let result = layer::apply(tree, Stream::new(receiver), limits, entries, progress);
+        timing::lap_with(|| format!("write layer {}", number + 1));
         match &result {
             Ok(()) => progress.applied(number),
             // No damage of the blob would explain it: there is no need to read it all.

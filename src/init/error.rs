@@ -1,7 +1,9 @@
-//! Where in its list init failed. The same steps name errors and, later, timings.
+//! Where in its list init failed. The same steps name errors and timings.
 
 use std::error::Error as StdError;
 use std::fmt;
+
+use crate::sys::timing;
 
 /// The steps of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +104,7 @@ pub(super) trait At<T> {
 
 impl<T, E: StdError + 'static> At<T> for Result<T, E> {
     fn at(self, step: Step) -> Result<T, Error> {
+        timing::lap_with(|| format!("{step:?}").to_lowercase());
         self.map_err(|error| Error { step, cause: Box::new(error) })
     }
 }

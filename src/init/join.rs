@@ -24,7 +24,7 @@ use crate::sys::cgroup::Tasks;
 use crate::sys::fd::{self, Resolve};
 use crate::sys::proc::Proc;
 use crate::sys::process::{self, Spawn};
-use crate::sys::{self, credentials, descriptors, mount, namespace, signals};
+use crate::sys::{self, credentials, descriptors, mount, namespace, signals, timing};
 use crate::types::{Capability, ContainerId, Gid, NamespaceKind, NamespaceSet, Signal, Uid};
 
 /// What joins, and what it joins.
@@ -54,6 +54,7 @@ pub struct Join<'a> {
 
 /// The stage's whole life, and where no pid namespace is joined the process's; the result is an exit status.
 pub fn join(mut join: Join<'_>) -> i32 {
+    timing::name("stage");
     match enter(&mut join) {
         Ok(()) if join.namespaces.contains(NamespaceKind::Pid) => spawn(join),
         Ok(()) => main(join.process, join.link, join.preserve_fds),
@@ -156,6 +157,7 @@ fn spawn(join: Join<'_>) -> i32 {
 
 /// Becomes the program, or says why not. The result is an exit status that nobody looks at.
 fn main(wanted: &Process, mut link: InitEnd, preserve_fds: u32) -> i32 {
+    timing::name("process");
     let Err(error) =
         set_up(wanted, &mut link, preserve_fds).and_then(|program| wait_and_execute(wanted, &link, &program));
     told(&link, &FromInit::Failed(error.to_line()), 1)

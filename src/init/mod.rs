@@ -21,7 +21,9 @@ use crate::plan::{Plan, Process};
 use crate::rootfs::{Rootfs, Sources};
 use crate::sys::cgroup::Tasks;
 use crate::sys::proc::Proc;
-use crate::sys::{Errno, credentials, fd, keyring, limits, memory, namespace, process, signals, socket};
+use crate::sys::{
+    Errno, credentials, fd, keyring, limits, memory, namespace, process, signals, socket, timing,
+};
 use crate::types::{ContainerId, Gid, NamespaceKind, NamespaceSet, Pid, Signal, Uid};
 use crate::{lsm, network};
 
@@ -74,6 +76,7 @@ pub enum Cgroups<'a> {
 
 /// Becomes the container's program, or says why not. The result is an exit status that nobody looks at.
 pub fn main(init: Init<'_>) -> i32 {
+    timing::name("init");
     let Err((error, link)) = begin(init);
     // keg may be gone; then nobody is left to be told.
     match link.send(&FromInit::Failed(error.to_line())) {

@@ -10,7 +10,7 @@ use super::{ask, privileges, proceed, program};
 use crate::link::{FromInit, InitEnd};
 use crate::plan::Process;
 use crate::rootfs::RootFd;
-use crate::sys::{self, Errno, descriptors, limits, process, schedule, seccomp};
+use crate::sys::{self, Errno, descriptors, limits, process, schedule, seccomp, timing};
 use crate::types::{Gid, Uid};
 
 /// The descriptors that outlive the closing of all others.
@@ -108,6 +108,7 @@ pub(super) fn execute_untold(
     if wanted.no_new_privileges && !listens(wanted) {
         load_seccomp(wanted, link)?;
     }
+    timing::last("execve");
     Err(program.execute())
 }
 

@@ -9,7 +9,7 @@ use crate::link::FromInit;
 use crate::plan::{Namespaces, Plan};
 use crate::sys::proc::Proc;
 use crate::sys::process::{self, Spawn};
-use crate::sys::{credentials, namespace};
+use crate::sys::{credentials, namespace, timing};
 use crate::types::{Gid, NamespaceKind, NamespaceSet, Signal, Uid};
 
 /// Whether init needs a stage. Without one init is cloned with all its new namespaces and joins the others by itself; that cannot
@@ -42,6 +42,7 @@ pub fn may_wait(namespaces: &Namespaces) -> bool {
 
 /// The stage's whole life; the result is its exit status.
 pub fn stage(mut init: Init<'_>) -> i32 {
+    timing::name("stage");
     match prepare(&mut init).and_then(|namespaces| spawn(init, namespaces)) {
         Ok(()) => 0,
         Err(()) => 1,

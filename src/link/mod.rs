@@ -31,7 +31,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::sys::cgroup::Tasks;
-use crate::sys::{self, socket};
+use crate::sys::{self, socket, timing};
 
 /// No message is longer; texts are cut.
 const MAX_MESSAGE: usize = 4096;
@@ -151,8 +151,10 @@ impl KegEnd {
     }
 
     fn read(&self) -> Result<FromInit, Error> {
+        timing::lap("serve init");
         let mut buffer = [0; MAX_MESSAGE];
         let (length, mut fds) = receive(&self.socket, &mut buffer)?;
+        timing::lap("wait for init");
         let (tag, rest) = buffer[..length].split_first().ok_or(Error::Garbled)?;
         Ok(match (tag, fds.pop()) {
             (b'S', Some(fd)) => {
@@ -190,7 +192,16 @@ impl KegEnd {
             ToInit::Start => b'S',
             ToInit::Leave => b'L',
         };
-        sent(socket::send(&self.socket, &[byte], &[]))
+        self.tell(byte, &[])
+    }
+
+    /// [`ToInit::Start`], to an init that somebody else has made and that is to write down its steps here.
+    pub fn send_start(&self, timing: BorrowedFd<'_>) -> Result<(), Error> {
+        self.tell(b'S', &[timing])
+    }
+
+    fn tell(&self, byte: u8, fds: &[BorrowedFd<'_>]) -> Result<(), Error> {
+        sent(socket::send(&self.socket, &[byte], fds))
     }
 }
 
@@ -249,7 +260,11 @@ impl InitEnd {
     /// Waits for the next word of keg.
     pub fn receive(&self) -> Result<ToInit, Error> {
         let mut buffer = [0; MAX_MESSAGE];
-        let (length, _) = receive(&self.0, &mut buffer)?;
+        let (length, mut fds) = receive(&self.0, &mut buffer)?;
+        if let Some(file) = fds.pop() {
+            timing::join(&file, "init");
+        }
+        timing::lap("wait for keg");
         match &buffer[..length] {
             b"P" => Ok(ToInit::Proceed),
             b"W" => Ok(ToInit::Wait),

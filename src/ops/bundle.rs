@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::OFlag;
 
 use super::Result;
-use crate::sys;
 use crate::sys::fd::{self, Resolve};
 use crate::sys::proc::Proc;
+use crate::sys::{self, timing};
 
 const CONFIG_LIMIT: usize = 16 << 20;
 
@@ -31,7 +31,9 @@ pub(super) fn absolute(bundle: &Path, proc: &Proc) -> Result<PathBuf> {
 pub(super) fn read_config(bundle: &Path) -> Result<Vec<u8>> {
     let path = bundle.join("config.json");
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    timing::lap("find the bundle");
     let json =
         fd::open(fd::cwd(), &path, Resolve::Host, flags, 0).and_then(|file| fd::read_all(file, CONFIG_LIMIT));
+    timing::lap("read config.json");
     Ok(json.map_err(|error| Error::Config(path, error))?)
 }

@@ -10,7 +10,7 @@ use crate::hooks::{self, Place as HookPlace};
 use crate::plan;
 use crate::state::{Error as StoreError, Locked, Record, Removable, Stage, Store};
 use crate::sys::proc::Proc;
-use crate::sys::{self, Errno, process, socket};
+use crate::sys::{self, Errno, process, socket, timing};
 use crate::types::{ProcessRef, Signal};
 use crate::{cgroup, resctrl, rootfs};
 
@@ -62,6 +62,7 @@ fn kill(pidfd: impl AsFd) -> sys::Result<()> {
 /// is no reason to keep the rest. Who dies before all hooks have run leaves a container to delete: without its record nobody would
 /// know of what the hooks have to undo.
 pub(super) fn clean(container: Locked, record: &Record) -> Result<()> {
+    timing::lap("lock what is left");
     if let Some(cgroup) = &record.cgroup {
         // Processes that outlived init, where the pid namespace is shared.
         cgroup::kill_and_remove(cgroup)?;
@@ -78,6 +79,7 @@ pub(super) fn clean(container: Locked, record: &Record) -> Result<()> {
         }
     };
     container.remove()?;
+    timing::lap("remove what is left");
     ran
 }
 

@@ -22,7 +22,7 @@ use crate::sys::fd::{self, Resolve};
 use crate::sys::proc::Proc;
 use crate::sys::process::{self, Ended, Spawn};
 use crate::sys::signals::Forwarder;
-use crate::sys::{self, Errno, descriptors, namespace, schedule, socket};
+use crate::sys::{self, Errno, descriptors, namespace, schedule, socket, timing};
 use crate::types::{NamespaceKind, Pid};
 
 /// Why there is no further process.
@@ -59,7 +59,9 @@ pub fn exec(place: &Place, options: &ExecOptions) -> Result<i32> {
     let proc = Proc::host()?;
     let store = Store::open(&place.root)?;
     let target = find(&store, options, &proc)?;
+    timing::lap("find the container");
     let wanted = decide(place, &store, options, &proc)?;
+    timing::lap("read config.json and plan");
     let mut outlet = Outlet::find(wanted.terminal, options.detach, options.console_socket.as_deref())?;
     match launch(&target, options, &wanted, &mut outlet, &proc) {
         // All else fails too when the container ends meanwhile.
@@ -70,7 +72,9 @@ pub fn exec(place: &Place, options: &ExecOptions) -> Result<i32> {
             Ok(0)
         }
         Ok((child, link, Some(signals))) => {
+            timing::lap("go on");
             let status = outlet.attend(&signals, &child)?;
+            timing::lap("the program runs");
             // Of a paused container nobody has waited for this.
             match link.receive() {
                 Ok(FromInit::Failed(text)) => Err(Error::Init(text).into()),

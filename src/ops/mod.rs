@@ -31,6 +31,7 @@ pub mod shipped;
 pub mod spec;
 pub mod start;
 pub mod state;
+pub mod timing;
 pub mod update;
 
 use std::cell::RefCell;

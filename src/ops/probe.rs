@@ -9,7 +9,7 @@ use crate::cgroup::{self, Look};
 use crate::plan::Host;
 use crate::plan::cgroup::HostCgroups;
 use crate::sys::proc::Proc;
-use crate::sys::{credentials, fd, kernel, namespace};
+use crate::sys::{credentials, fd, kernel, namespace, timing};
 use crate::types::NamespaceKind;
 
 /// The inode number of `/proc/PID/ns/user` in the initial user namespace, fixed since Linux 3.8 (`PROC_USER_INIT_INO`).
@@ -33,7 +33,10 @@ pub(super) fn kernel_is_new_enough() -> Result<()> {
 
 /// What the plan needs to know.
 pub(super) fn host(proc: &Proc, look: Look) -> Result<Host> {
-    Ok(Host { cgroups: cgroup::probe(look)?, ..without_cgroups(proc)? })
+    timing::lap("parse config.json");
+    let host = Host { cgroups: cgroup::probe(look)?, ..without_cgroups(proc)? };
+    timing::lap("look at the host");
+    Ok(host)
 }
 
 /// As [`host`], for what has its cgroups already.

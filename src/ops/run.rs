@@ -10,8 +10,8 @@ use super::start::{await_program, poststart};
 use super::{Place, Result};
 use crate::link::ToInit;
 use crate::state::{Error as StoreError, Record, Released};
-use crate::sys::process;
 use crate::sys::signals::Forwarder;
+use crate::sys::{process, timing};
 
 /// Runs the container. The result is the status to exit with: 0 when detached, else the program's, or 128 + the signal that killed it.
 pub fn run(place: &Place, options: &RunOptions) -> Result<i32> {
@@ -45,7 +45,12 @@ pub fn run(place: &Place, options: &RunOptions) -> Result<i32> {
     }
     // Where the program did not start its init has ended, or was told to.
     let status = started.and_then(|()| match &signals {
-        Some(signals) => outlet.attend(signals, &child),
+        Some(signals) => {
+            timing::lap("go on");
+            let status = outlet.attend(signals, &child);
+            timing::lap("the program runs");
+            status
+        }
         None => Ok(0),
     });
     // What was held back and not passed on comes before hooks that may hang; without any this process ends now.

@@ -12,7 +12,7 @@ use crate::link::{self, FromInit, KegEnd, ToInit};
 use crate::plan;
 use crate::state::{Record, Stage, Store};
 use crate::sys::proc::Proc;
-use crate::sys::{self, Errno, process, socket};
+use crate::sys::{self, Errno, process, socket, timing};
 use crate::types::{CgroupRecord, ContainerId, ProcessRef, Signal};
 
 /// How long a killed process may take to end before nobody waits for it any more.
@@ -49,7 +49,11 @@ pub fn start(place: &Place, id: &ContainerId) -> Result<()> {
     // reads as one that waits, and may be deleted as such.
     record.stage = Stage::Running { init: created.start().init };
     container.write(&record)?;
-    match link.send(ToInit::Start) {
+    let sent = match timing::share(created.init.pid) {
+        Some(memory) => link.send_start(memory),
+        None => link.send(ToInit::Start),
+    };
+    match sent {
         Err(link::Error::Closed) => return Err(Error::Gone.into()),
         sent => sent?,
     }
@@ -79,7 +83,10 @@ pub(super) fn await_program(link: &KegEnd, cgroup: Option<&CgroupRecord>) -> Res
             Ok(FromInit::Executing) => executing = true,
             Ok(FromInit::Failed(text)) => return Err(Error::Init(text).into()),
             Ok(_) => return Err(link::Error::Garbled.into()),
-            Err(link::Error::Closed) if executing => return Ok(()),
+            Err(link::Error::Closed) if executing => {
+                timing::program_runs();
+                return Ok(());
+            }
             Err(link::Error::Closed) if cgroup.is_some_and(cgroup::was_oom_killed) => {
                 return Err(Error::OomKilled.into());
             }

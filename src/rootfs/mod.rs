@@ -18,7 +18,7 @@ use nix::fcntl::OFlag;
 use crate::plan::{MountKind, MountLabel, Plan, Propagation, PropagationKind};
 use crate::sys::fd::{self, Resolve};
 use crate::sys::mount::{self, MountAttr};
-use crate::sys::{self, Errno, kernel};
+use crate::sys::{self, Errno, kernel, timing};
 use crate::types::NamespaceKind;
 
 use place::{Places, Spent};
@@ -151,6 +151,7 @@ impl<'a> Rootfs<'a> {
         }
         mount::attach(&tree, &host, Path::new(""))
             .doing(|| format!("attaching the root directory {path:?}"))?;
+        timing::lap("open the root directory");
         let mut spent = Spent::default();
         spent.put(host);
         Ok(Self {
@@ -169,13 +170,16 @@ impl<'a> Rootfs<'a> {
         for (index, entry) in self.plan.mounts.iter().enumerate() {
             let source = self.sources.remove(&index);
             mounts::perform(self, entry, source)?;
+            timing::lap_with(|| format!("mount {}", entry.destination.display()));
         }
         Ok(())
     }
 
     /// Makes device nodes and the links of /dev.
     pub fn devices(&mut self) -> Result<(), Error> {
-        devices::make(&self.root, self.plan, &mut self.spent)
+        devices::make(&self.root, self.plan, &mut self.spent)?;
+        timing::lap("devices");
+        Ok(())
     }
 
     /// Covers masked paths, makes others read-only.
@@ -186,7 +190,9 @@ impl<'a> Rootfs<'a> {
             self.spent.put(made);
         }
         mask::read_only(&self.root, &self.plan.readonly_paths, &mut self.spent)?;
-        mask::hide(&self.root, &self.plan.masked_paths, &mut self.spent)
+        mask::hide(&self.root, &self.plan.masked_paths, &mut self.spent)?;
+        timing::lap("masked and read-only paths");
+        Ok(())
     }
 
     /// Makes the root mount read-only if the plan says so. The fd is the mount itself: no path is resolved (CVE-2026-115521).
@@ -212,6 +218,7 @@ impl<'a> Rootfs<'a> {
             mount::set_attributes(&self.root, change, recursive)
                 .doing(|| "setting the propagation of the root".to_owned())?;
         }
+        timing::lap("enter the root");
         self.places.spend(&mut self.spent);
         self.spent.leave_open();
         Ok(self.root)

@@ -10,7 +10,7 @@ use super::locked::{Locked, Reservation, read_record};
 use super::record::{Record, Stage};
 use crate::sys::error::Named;
 use crate::sys::fd;
-use crate::sys::{self, Errno};
+use crate::sys::{self, Errno, timing};
 use crate::types::ContainerId;
 
 /// Why the store refused.
@@ -75,6 +75,7 @@ impl Store {
     /// Makes the container's directory, and the state directory if need be. Exactly one of many
     /// callers succeeds.
     pub fn reserve(&self, id: &ContainerId) -> Result<Reservation> {
+        timing::lap("plan");
         let failed = |source| Error::Root { path: self.path.clone(), source };
         let root = match &self.root {
             Some(root) => Rc::clone(root),

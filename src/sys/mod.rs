@@ -29,6 +29,7 @@ pub mod signals;
 pub mod socket;
 pub mod start;
 pub mod times;
+pub mod timing;
 pub mod tty;
 pub mod xattr;
 

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus};
 
 use super::error::{Error, Named, Result, retry};
+use super::timing;
 use crate::types::{NamespaceSet, Pid, Signal};
 
 /// clone3(2), Linux 5.7; the constant of the libc crate is too narrow.
@@ -36,6 +37,8 @@ pub struct Child {
 /// clone3(2) with the semantics of fork(2): the child gets a copy of memory and runs `child`, whose result
 /// is its exit status. The caller must have one thread only.
 pub fn spawn(how: Spawn<'_>, child: impl FnOnce() -> i32) -> Result<Child> {
+    timing::lap("prepare a process");
+    let lane = timing::new_lane(0);
     let mut pidfd: RawFd = -1;
     // SAFETY: clone_args is a plain structure of integers for which zero is a valid value.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
@@ -54,8 +57,13 @@ pub fn spawn(how: Spawn<'_>, child: impl FnOnce() -> i32) -> Result<Child> {
     // no lock can be left held by a thread that does not exist in the child.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
     match Errno::result(pid).named(|| format!("clone3(flags={:#x})", args.flags))? {
-        0 => exit(child()),
+        0 => {
+            timing::begin_lane(lane);
+            exit(child())
+        }
         pid => {
+            timing::set_id(lane, pid as u32);
+            timing::lap("clone");
             // SAFETY: CLONE_PIDFD succeeded, so the kernel stored a new descriptor that nobody else owns.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
             Ok(Child { pid: Pid(pid as i32), pidfd })
