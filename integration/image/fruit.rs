@@ -4,7 +4,7 @@ use std::fs;
 
 use harness::{Value, json, with_runtime};
 
-use super::{images, unpack, unpacks};
+use super::{images, minutes, unpack, unpacks};
 
 #[test]
 fn an_unpacked_image_runs() {
@@ -43,5 +43,19 @@ fn an_empty_directory_may_become_the_bundle() {
         // One image needs no name.
         unpack(rt, &images().join("small").display().to_string(), &bundle).ok();
         assert!(bundle.join("rootfs/bin/busybox").is_file());
+    });
+}
+
+/// However large layers are: all the memory that is allowed here is less than half of what this image has.
+#[test]
+fn memory_does_not_grow_with_layers() {
+    with_runtime(|rt| {
+        if !unpacks(rt) {
+            return;
+        }
+        let (image, bundle) = (format!("{}:latest", images().join("demo").display()), rt.dir().join("image"));
+        let words = ["unpack", "--progress", "json", "--image", &image, &bundle.display().to_string()];
+        let done = rt.command(&words).inside(&["prlimit", "--data=67108864"]).limit(minutes(2)).run().ok();
+        assert!(done.json()["uncompressed"].as_u64().unwrap() > 2 * 67_108_864, "{}", done.describe());
     });
 }
