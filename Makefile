@@ -26,10 +26,11 @@ WITHOUT_STRESS := $(if $(NEXTEST),-E 'not test(/^stress::/)',-- --skip stress::)
 AS_ROOT := $(if $(SUDO),sudo -E env "PATH=$$PATH",)
 ROOT_TEST := $(if $(SUDO),env CARGO_TARGET_$(shell echo $(HOST_TRIPLE) | tr a-z- A-Z_)_RUNNER='sudo -E',) $(RUN_TESTS)
 
-# The virtual machine: where its image is kept, and what runs in it. `make vm TEST="cgroups:: lifecycle::"` runs something else.
+# The virtual machine: where its image is kept, and what runs in it; without TEST what integration/vm/suite says. `make vm
+# TEST="cgroups:: lifecycle::" KEG_DRIVER=systemd` runs something else.
 VM_IMAGE ?= target/vm
-TEST = $(shell cat integration/vm/suite)
-VM_LIMIT ?= 360
+TEST ?=
+VM_LIMIT ?= 600
 
 PACKAGES := attr bash binutils buildah busybox-static crun gcc iproute2 jq libarchive-tools libc6-dev libcap2-bin mmdebstrap runc skopeo \
 	strace uidmap umoci util-linux
@@ -88,11 +89,11 @@ peers: build probe ## the integration tests against Debian's runc and crun, with
 vm-image: setup ## build the virtual machine's image from Debian packages, in VM_IMAGE
 	@$(AS_ROOT) integration/vm/build.sh "$(VM_IMAGE)"
 
-vm: build probe image vm-image ## tests on cgroups of version 2 with systemd, in a virtual machine: TEST="FILTER..." VM_IMAGE=DIR VM_LIMIT=SECONDS
+vm: build probe image vm-image ## tests on cgroups of version 2 with systemd, in a virtual machine: TEST="FILTER..." KEG_DRIVER=systemd VM_IMAGE=DIR VM_LIMIT=SECONDS
 	@executable=$$(RUSTFLAGS='-C target-feature=+crt-static' CARGO_PROFILE_DEV_STRIP=debuginfo cargo test --locked --no-run -p integration \
 		--target $(HOST_TRIPLE) -j $(JOBS) --message-format=json-render-diagnostics \
 		| jq -r 'select(.executable and .target.name == "integration").executable') && cp "$$executable" target/integration-tests
-	@$(AS_ROOT) integration/vm/run.sh --read-only --timeout $(VM_LIMIT) --env KEG_UNDER_TEST "$(VM_IMAGE)" . integration/vm/tests.sh $(TEST)
+	@$(AS_ROOT) integration/vm/run.sh --read-only --timeout $(VM_LIMIT) --env KEG_UNDER_TEST --env KEG_DRIVER --env KEG_SWEEP "$(VM_IMAGE)" . integration/vm/tests.sh $(TEST)
 
 test: setup lint unit integration vm ## everything: what is missing is installed, then all checks and tests
 	@if [ -n "$(RUNTIME_TOOLS)" ]; then $(MAKE) --no-print-directory runtime-tools; \

@@ -282,6 +282,23 @@ fn the_last_rule_holds() {
     });
 }
 
+/// As the specification and the other runtimes have it: what every container may use comes after the rules.
+#[test]
+fn the_usual_devices_work_even_if_they_are_denied() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        bundle.shell("echo x > /dev/null && echo null; dd if=/dev/zero bs=1 count=1 2>/dev/null | wc -c");
+        bundle.edit(|c| {
+            c["linux"]["resources"]["devices"] = json!([
+                {"allow": false, "access": "rwm"},
+                {"allow": false, "type": "c", "major": 1, "minor": 3, "access": "rwm"},
+                {"allow": false, "type": "c", "major": 1, "minor": 5, "access": "rwm"},
+            ]);
+        });
+        assert_eq!(rt.run(&bundle, "c").ok().stdout(), "null\n1\n");
+    });
+}
+
 #[test]
 fn without_any_rule_the_usual_devices_work_and_others_do_not() {
     with_runtime(|rt| {

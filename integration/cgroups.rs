@@ -160,6 +160,9 @@ fn with_a_cgroup_namespace_the_process_is_at_its_root() {
 #[test]
 fn a_relative_path_is_below_the_runtimes_own_place() {
     with_runtime(|rt| {
+        if !rt.only_cgroupfs("a scope has no path") {
+            return;
+        }
         let bundle = rt.bundle();
         let relative = bundle.cgroup().trim_start_matches('/').to_owned();
         bundle.edit(|c| c["linux"]["cgroupsPath"] = json!(relative));

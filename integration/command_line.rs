@@ -89,7 +89,7 @@ fn spec_writes_a_config_that_runs_and_refuses_to_overwrite() {
         rt.command(&["spec", "--bundle", &bundle.arg()]).run().silent();
         assert!(fs::read_to_string(&config).unwrap().starts_with("{\n\t\"ociVersion\""));
 
-        let cgroup = format!("{}/spec", rt.cgroup_prefix());
+        let cgroup = rt.cgroups_path("spec");
         bundle.edit(|c| {
             c["process"]["terminal"] = json!(false);
             c["linux"]["cgroupsPath"] = json!(cgroup);

@@ -38,8 +38,7 @@ fn start(rt: &Runtime, bundle: &Bundle) -> Screen {
 
 /// The runtime's command in a terminal of the host.
 fn foreground(rt: &Runtime, terminal: &Terminal, words: &[&str]) -> Session {
-    let mut all =
-        vec![rt.binary().display().to_string(), "--root".to_owned(), rt.root().display().to_string()];
+    let mut all = rt.invocation();
     all.extend(words.iter().map(|&word| word.to_owned()));
     terminal.spawn(&all)
 }
@@ -324,9 +323,8 @@ fn input_that_is_no_terminal_ends_inside_too() {
             fs::write(&file, text).unwrap();
             let mut terminal = Terminal::open(24, 80);
             let script = format!(
-                "exec {} --root {} run --bundle {} c < {}",
-                rt.binary().display(),
-                rt.root().display(),
+                "exec {} run --bundle {} c < {}",
+                rt.invocation().join(" "),
                 bundle.arg(),
                 file.display()
             );
@@ -430,12 +428,8 @@ fn pipes_belong_to_the_user_and_files_and_the_null_device_stay_as_they_are() {
         let null = || fs::metadata("/dev/null").map(|m| (m.uid(), m.gid(), m.mode())).unwrap();
         let before = null();
         bundle.shell("echo through > /dev/stdout; stat -L -c %u /proc/self/fd/1");
-        let script = format!(
-            "{} --root {} run --bundle {} c < /dev/null | cat",
-            rt.binary().display(),
-            rt.root().display(),
-            bundle.arg()
-        );
+        let script =
+            format!("{} run --bundle {} c < /dev/null | cat", rt.invocation().join(" "), bundle.arg());
         let done = rt.program(&["sh", "-c", &script]).run().ok();
         assert_eq!((done.stdout().as_str(), done.stderr().as_str()), ("through\n1000\n", ""));
         assert_eq!(null(), before);

@@ -33,6 +33,7 @@ mod pause;
 mod performance;
 mod process;
 mod reliability;
+mod resources;
 mod rootless;
 mod schedule;
 mod seccomp_agent;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use harness::terminal::Terminal;
-use harness::{Command, Inside, Runtime, Value, json, wait_until, with_runtime};
+use harness::{Command, Driver, Inside, Runtime, Value, json, wait_until, with_runtime};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 /// The login of the virtual machine: `as-user COMMAND...`.
@@ -92,6 +92,11 @@ impl<'a> User<'a> {
     fn words<S: AsRef<str>>(&self, words: &[S]) -> Vec<String> {
         let mut all = self.prefix.clone();
         all.push(self.runtime.clone());
+        // Who has no session has no systemd.
+        if self.id == LOGIN_ID {
+            let command = words.first().map_or("", AsRef::as_ref);
+            all.extend(self.rt.driver().globals(command).iter().map(|&word| word.to_owned()));
+        }
         all.extend(words.iter().map(|word| word.as_ref().to_owned()));
         all
     }
@@ -335,6 +340,9 @@ fn kernel_parameters_are_set_behind_masked_paths() {
 #[test]
 fn a_limit_without_a_delegated_cgroup_is_an_error_that_says_so() {
     with_runtime(|rt| {
+        if !rt.only_cgroupfs("who has no session has no systemd") {
+            return;
+        }
         let user = User::without_session(rt);
         let bundle = user.bundle();
         bundle.edit(|c| c["linux"]["resources"] = json!({"pids": {"limit": 100}}));
@@ -365,6 +373,9 @@ fn a_limit_without_a_delegated_cgroup_is_an_error_that_says_so() {
 #[test]
 fn limits_hold_in_a_delegated_cgroup() {
     with_runtime(|rt| {
+        if !rt.only_cgroupfs("who has no session has no systemd") {
+            return;
+        }
         let [hierarchy] = &harness::host::hierarchies()[..] else {
             eprintln!("skipped: no controllers in cgroups of version 2 here");
             return;
@@ -420,12 +431,77 @@ fn a_login_gets_limits_from_its_session() {
         let pid = user.command(&["state", &user.id()]).run().ok().json()["pid"].clone();
         let cgroup = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
         let cgroup = Path::new("/sys/fs/cgroup").join(cgroup.trim().trim_start_matches("0::/"));
-        assert!(cgroup.ends_with(user.id()), "{cgroup:?}");
+        let name = match rt.driver() {
+            Driver::Cgroupfs => user.id(),
+            Driver::Systemd => format!("keg-{}.scope", user.id()),
+        };
+        assert!(cgroup.ends_with(name), "{cgroup:?}");
         assert_eq!(fs::read_to_string(cgroup.join("pids.max")).unwrap(), "23\n");
         user.command(&["start", &user.id()]).run().silent();
         user.command(&["exec", &user.id(), "/bin/true"]).run().silent();
+        // Device rules are root's to change; what else is named changes.
+        let document = json!({"pids": {"limit": 24}, "devices": [{"allow": false, "access": "rwm"}]});
+        user.command(&["update", "-r", "-", &user.id()]).stdin(document.to_string()).run().silent();
+        assert_eq!(fs::read_to_string(cgroup.join("pids.max")).unwrap(), "24\n");
         user.delete();
-        assert!(!cgroup.exists());
+        // What has become empty systemd removes in its own time.
+        wait_until("the cgroup is gone", Duration::from_secs(20), || !cgroup.exists());
+    });
+}
+
+/// As who has logged in: a session of logind's, outside the user's own systemd.
+fn logged_in(rt: &Runtime, command: &str) -> Command {
+    rt.program(&["systemctl", "start", "systemd-logind.service"]).run().ok();
+    rt.program(&["su", "--login", "user", "--command", command])
+}
+
+#[test]
+fn a_login_has_limits_in_its_own_systemd_and_outside_of_it_is_told_what_to_do() {
+    with_runtime(|rt| {
+        if !Path::new(LOGIN).exists() || !rt.only_keg("others have systemd move their processes") {
+            eprintln!("skipped: there are no sessions here");
+            return;
+        }
+        let user = User::log_in(rt);
+        let bundle = user.bundle();
+        let session = logged_in(rt, "cat /proc/self/cgroup; echo $XDG_RUNTIME_DIR").run().ok().stdout();
+        assert!(session.contains("/session-") && session.contains("/run/user/1000\n"), "{session}");
+        let root = user.home.join("root");
+        let keg = format!("{} --root {} --systemd-cgroup", user.runtime, root.display());
+        let id = user.id();
+        bundle.edit(|c| {
+            c["linux"]["resources"] = json!({"pids": {"limit": 23}, "memory": {"limit": 64 << 20}})
+        });
+        bundle.args(&["/bin/sleep", "1000"]);
+        let create = format!("{keg} create --bundle {} {id} </dev/null >/dev/null", bundle.arg());
+        let message =
+            logged_in(rt, &create).run().fails_with("as `systemd-run --user --scope` does: clone3(");
+        assert!(
+            message.trim_end().ends_with("permission denied") && message.lines().count() == 1,
+            "{message}"
+        );
+        assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
+        // What the message says works.
+        logged_in(rt, &format!("systemd-run --user --scope -q {create}")).run().silent();
+        let state = logged_in(rt, &format!("{keg} state {id}")).run().ok().json();
+        let cgroup = fs::read_to_string(format!("/proc/{}/cgroup", state["pid"])).unwrap();
+        let own = format!("0::/user.slice/user-1000.slice/user@1000.service/user.slice/keg-{id}.scope");
+        assert_eq!(cgroup.trim(), own);
+        let cgroup = Path::new("/sys/fs/cgroup").join(own.trim_start_matches("0::/"));
+        let file = |name: &str| fs::read_to_string(cgroup.join(name)).unwrap();
+        assert_eq!((file("pids.max"), file("memory.max")), ("23\n".into(), format!("{}\n", 64 << 20)));
+        logged_in(rt, &format!("{keg} start {id}")).run().silent();
+        let exec = format!("exec {id} /bin/true");
+        let outside = logged_in(rt, &format!("{keg} {exec}")).run();
+        assert!(
+            outside.code() == 255 && outside.stderr().contains("systemd-run --user --scope"),
+            "{}",
+            outside.describe()
+        );
+        logged_in(rt, &format!("systemd-run --user --scope -q {keg} {exec}")).run().silent();
+        logged_in(rt, &format!("{keg} delete --force {id}")).run().silent();
+        wait_until("the cgroup is gone", Duration::from_secs(20), || !cgroup.exists());
+        assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
     });
 }
 

@@ -53,12 +53,9 @@ fn listening_sockets_are_passed_on_before_other_descriptors() {
         }
         let run = |pid: &str, flags: &[&str]| {
             let script = format!("LISTEN_FDS=1 LISTEN_PID={pid} exec \"$0\" \"$@\"");
-            let first =
-                ["sh", "-c", &script, rt.binary().to_str().unwrap(), "--root", rt.root().to_str().unwrap()]
-                    .map(str::to_owned);
+            let first = ["sh", "-c", &script].map(str::to_owned).into_iter().chain(rt.invocation());
             let last = ["run", "--bundle", &bundle.arg()].map(str::to_owned);
-            let words: Vec<_> =
-                first.into_iter().chain(last).chain(flags.iter().map(|w| (*w).to_owned())).collect();
+            let words: Vec<_> = first.chain(last).chain(flags.iter().map(|w| (*w).to_owned())).collect();
             let files = ["one", "two"].map(|name| rt.dir().join(name).display().to_string());
             let done =
                 rt.program(&words).redirect(&format!("3<{}", files[0])).redirect(&format!("4<{}", files[1]));

@@ -22,7 +22,7 @@ fn sequential_cycles_leave_the_host_and_a_long_lived_caller_as_they_were() {
              $RT create --bundle $BUNDLE c$i; $RT start c$i; $RT delete --force c$i; done; \
              ls /proc/$$/fd >$BUNDLE/after; cmp $BUNDLE/before $BUNDLE/after"
         );
-        let runtime = format!("{} --root {}", rt.binary().display(), rt.root().display());
+        let runtime = rt.invocation().join(" ");
         let command = rt.program(&["bash", "-c", &script]).env("RT", &runtime).env("BUNDLE", &bundle.arg());
         command.limit(Duration::from_secs(200)).run().silent();
         before.assert_same(rt);
@@ -35,7 +35,7 @@ fn sequential_runs_of_a_program_that_ends_at_once_all_return() {
         let bundle = rt.bundle();
         let before = Host::look(rt);
         let script = "set -e; for i in $(seq 200); do $RT run --bundle $BUNDLE c; done";
-        let runtime = format!("{} --root {}", rt.binary().display(), rt.root().display());
+        let runtime = rt.invocation().join(" ");
         let command = rt.program(&["bash", "-c", script]).env("RT", &runtime).env("BUNDLE", &bundle.arg());
         command.limit(Duration::from_secs(150)).run().silent();
         before.assert_same(rt);

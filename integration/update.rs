@@ -209,6 +209,44 @@ fn a_failed_update_leaves_the_limits_as_they_were() {
 }
 
 #[test]
+fn a_failed_update_leaves_the_lists_of_devices_as_they_were() {
+    with_runtime(|rt| {
+        let numbers = fs::read_dir("/sys/block").unwrap().flatten().map(|entry| entry.path());
+        let numbers = numbers.filter(|path| path.join("queue/scheduler").exists());
+        let numbers = numbers.map(|path| fs::read_to_string(path.join("dev")).unwrap().trim().to_owned());
+        let disks: Vec<(u64, u64)> = numbers
+            .map(|text| text.split_once(':').map(|(a, b)| (a.parse().unwrap(), b.parse().unwrap())).unwrap())
+            .filter(|(major, _)| *major != 1)
+            .collect();
+        let (Some(first), true) = (disks.first(), rt.only_keg("the others leave half of it")) else {
+            eprintln!("skipped: no disk here");
+            return;
+        };
+        let bundle = sleeping(rt);
+        let rate =
+            |(major, minor): (u64, u64), rate: u64| json!({"major": major, "minor": minor, "rate": rate});
+        let update =
+            |document: &Value| rt.command(&["update", "-r", "-", "c"]).stdin(document.to_string()).run();
+        update(&json!({"blockIO": {"throttleReadBpsDevice": [rate(*first, 1_048_576)]}})).silent();
+        let all = || {
+            let files = ["read_bps", "write_bps"].map(|name| format!("blkio.throttle.{name}_device"));
+            files.map(|name| read(&bundle, &[&name, "io.max"]))
+        };
+        let before = all();
+        assert!(before[0].contains("1048576"), "{before:?}");
+        let last = *disks.last().unwrap();
+        let document = json!({
+            "blockIO": {"throttleReadBpsDevice": [rate(*first, 2_097_152), rate(last, 4_194_304)],
+                        "throttleWriteBpsDevice": [rate(last, 8_388_608)]},
+            "hugepageLimits": [{"pageSize": "3MB", "limit": 0}],
+        });
+        update(&document).fails_with("hugepageLimits[0]");
+        assert_eq!(all(), before);
+        rt.delete_force("c");
+    });
+}
+
+#[test]
 fn wrong_values_are_refused_by_name() {
     with_runtime(|rt| {
         if !rt.only_keg("the others' errors have other words") {

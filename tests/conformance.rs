@@ -1,5 +1,5 @@
-//! docs/conformance.md is made of two tables, of properties and their tests and of validation programs that do not pass, by
-//! `make conformance`. Here it is held in step with them, and they with the tests and the specification.
+//! docs/conformance.md is made of tables, of properties and their tests, of validation programs that do not pass and of what runs in the
+//! virtual machine, by `make conformance`. Here it is held in step with them, and they with the tests and the specification.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use std::collections::BTreeSet;
@@ -10,6 +10,7 @@ use serde_json::Value;
 
 const PROPERTIES: &str = "tests/conformance/properties";
 const EXCEPTIONS: &str = "integration/runtime-tools/exceptions";
+const SUITE: &str = "integration/vm/suite";
 const DOCUMENT: &str = "docs/conformance.md";
 
 /// How many programs runtime-tools has.
@@ -60,7 +61,7 @@ fn document() -> String {
     writeln!(
         text,
         "What keg does with each property of config.json is shown by a test, and what the validation programs of runtime-tools say of it by \
-         running them. This page is made by\n`make conformance` of `{PROPERTIES}` and `{EXCEPTIONS}`.\n"
+         running them. This page is made by\n`make conformance` of `{PROPERTIES}`, `{EXCEPTIONS}` and `{SUITE}`.\n"
     )
     .unwrap();
     writeln!(
@@ -86,7 +87,110 @@ fn document() -> String {
     for [program, assertion, reason, details] in &exceptions {
         writeln!(text, "| {program} | {assertion} | {reason} | {details} |").unwrap();
     }
+    text + &places()
+}
+
+/// A file of integration tests: its path, its module, and the text of each of its tests.
+struct TestFile {
+    path: String,
+    module: String,
+    tests: Vec<String>,
+}
+
+fn test_files() -> Vec<TestFile> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("integration");
+    let (mut found, mut left) = (Vec::new(), vec![root.clone()]);
+    while let Some(directory) = left.pop() {
+        for entry in std::fs::read_dir(directory).unwrap().flatten() {
+            let path = entry.path();
+            let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+            match path.is_dir() {
+                true => left.push(path),
+                false if name.ends_with(".rs") => found.push(name),
+                false => {}
+            }
+        }
+    }
+    found.sort();
+    let files = found.into_iter().map(|name| {
+        let path = format!("integration/{name}");
+        let tests: Vec<_> = read(&path).split("#[test]\n").skip(1).map(str::to_owned).collect();
+        let module = name.trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::") + "::";
+        TestFile { path, module, tests }
+    });
+    files.filter(|file| !file.tests.is_empty()).collect()
+}
+
+/// A filter and its drivers.
+type Selection = (String, Vec<String>);
+
+/// The filters of the suite with their drivers, and the tests that it leaves out with the reasons.
+fn suite() -> (Vec<Selection>, Vec<(String, String)>) {
+    let (out, run): (Vec<_>, Vec<_>) = lines(SUITE).into_iter().partition(|line| line.starts_with("- "));
+    let run = run.iter().map(|line| {
+        let mut words = line.split(' ').map(str::to_owned);
+        (words.next().unwrap(), words.collect())
+    });
+    let out = out.iter().map(|line| {
+        let (test, reason) = line[2..].split_once(": ").unwrap_or_else(|| panic!("{line:?} has no reason"));
+        (test.to_owned(), reason.to_owned())
+    });
+    (run.collect(), out.collect())
+}
+
+/// Where the integration tests run.
+fn places() -> String {
+    let (run, out) = suite();
+    let mut text = format!(
+        "\n## Where the integration tests run\n\n`make test` runs all of them on its host, whatever cgroups that has (version 1 and hybrid \
+         where keg is developed), and those that cgroups, systemd or\nthe lack of root make a difference to once more in a virtual machine \
+         with version 2 and systemd, with each cgroup driver: those that `{SUITE}`\nnames. `make vm TEST=FILTER KEG_DRIVER=systemd` runs others \
+         there.\n\n| tests in | host | virtual machine, cgroupfs | virtual machine, systemd |\n|---|---|---|---|\n"
+    );
+    let spoken = |name: &str| name.replace('_', " ");
+    for file in test_files() {
+        let named = run.iter().find(|(filter, _)| file.module.starts_with(filter.as_str()));
+        let Some((_, drivers)) = named else { continue };
+        let cell = |driver: &str| {
+            if !drivers.iter().any(|one| one == driver) {
+                return "none".to_owned();
+            }
+            let names = file.tests.iter().filter_map(|test| {
+                let name = test.strip_prefix("fn ")?.split('(').next()?;
+                let omitted = out.iter().any(|(other, _)| *other == format!("{}{name}", file.module));
+                let other = driver == "systemd" && test.contains("only_cgroupfs(");
+                (omitted || other).then(|| spoken(name))
+            });
+            let names: Vec<_> = names.collect();
+            if names.is_empty() { "all".to_owned() } else { format!("all but: {}", names.join("; ")) }
+        };
+        let host = if file.module == "systemd::" { "none" } else { "all" };
+        writeln!(text, "| `{}` | {host} | {} | {} |", file.path, cell("cgroupfs"), cell("systemd")).unwrap();
+    }
+    text += "| all other files | all | none | none |\n\nWhat a scope cannot have, a path, a place that was there, is not asked of systemd; \
+             some tests look for a controller or a device first, and say so where there\nis none. Left out of the virtual machine:\n\n";
+    for (test, reason) in out {
+        let (module, name) = test.rsplit_once("::").unwrap();
+        writeln!(text, "- `{module}`: {}, since {reason}.", spoken(name)).unwrap();
+    }
     text
+}
+
+#[test]
+fn what_the_virtual_machine_runs_exists() {
+    let (run, out) = suite();
+    let files = test_files();
+    for (filter, drivers) in run {
+        assert!(files.iter().any(|file| file.module.starts_with(&filter)), "{filter}: no such tests");
+        assert!(!drivers.is_empty(), "{filter}: no driver");
+        assert!(drivers.iter().all(|one| one == "cgroupfs" || one == "systemd"), "{filter}: {drivers:?}");
+    }
+    for (test, _) in out {
+        let (module, name) = test.rsplit_once("::").unwrap();
+        let file = files.iter().find(|file| file.module == format!("{module}::"));
+        let is = |text: &String| text.starts_with(&format!("fn {name}()"));
+        assert!(file.is_some_and(|file| file.tests.iter().any(is)), "{test}: no such test");
+    }
 }
 
 #[test]

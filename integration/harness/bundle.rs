@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::{Value, json};
 
 use crate::runtime::target;
-use crate::{Inside, Runtime};
+use crate::{Inside, Runtime, driver};
 
 const APPLETS: &[&str] = &[
     "cat", "chmod", "cp", "dd", "echo", "env", "false", "grep", "hostname", "id", "kill", "ln", "ls",
@@ -29,7 +29,7 @@ impl Bundle {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let bundle = Self { path: runtime.dir().join(format!("bundle{number}")) };
         fill(&bundle.rootfs());
-        bundle.write(&basic(&format!("{}/c{number}", runtime.cgroup_prefix())));
+        bundle.write(&basic(&runtime.cgroups_path(&format!("c{number}"))));
         bundle
     }
 
@@ -88,8 +88,9 @@ impl Bundle {
         self.edit(|c| c["mounts"].as_array_mut().unwrap().push(mount.clone()))
     }
 
+    /// The path of its cgroup in every hierarchy.
     pub fn cgroup(&self) -> String {
-        self.config()["linux"]["cgroupsPath"].as_str().unwrap().to_owned()
+        driver::cgroup_of(self.config()["linux"]["cgroupsPath"].as_str().unwrap())
     }
 
     /// Runs the probe as this bundle's process and returns what it saw.

@@ -106,8 +106,7 @@ impl Host {
     pub(crate) fn remove_cgroups(prefix: &str) {
         let mut all = cgroups(prefix);
         all.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
-        let tops = hierarchies().into_iter().map(|h| h.join(prefix.trim_start_matches('/')));
-        for cgroup in all.into_iter().chain(tops) {
+        for cgroup in all.into_iter().chain(tops(prefix).map(|(top, _)| top)) {
             fs::remove_dir(cgroup).unwrap_or_default();
         }
     }
@@ -135,10 +134,25 @@ pub fn shim_counts() -> bool {
     counts
 }
 
-/// Every cgroup strictly below a prefix.
+/// The cgroups that a prefix names, with whether they are containers: the cgroup of that name is not, and scopes with longer names are.
+fn tops(prefix: &str) -> impl Iterator<Item = (PathBuf, bool)> {
+    let (parent, start) = prefix.trim_start_matches('/').rsplit_once('/').unwrap_or(("", prefix));
+    let (parent, start) = (parent.to_owned(), start.to_owned());
+    hierarchies().into_iter().flat_map(move |hierarchy| {
+        let parent = hierarchy.join(&parent);
+        let scopes = entries(&parent).into_iter().filter(|name| name.starts_with(&format!("{start}-")));
+        let scopes: Vec<_> = scopes.map(|name| (parent.join(name), true)).collect();
+        [(parent.join(&start), false)].into_iter().chain(scopes)
+    })
+}
+
+/// Every cgroup strictly below a prefix, and scopes whose names begin with it.
 fn cgroups(prefix: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut left: Vec<_> = hierarchies().iter().map(|h| h.join(prefix.trim_start_matches('/'))).collect();
+    let (mut found, mut left) = (Vec::new(), Vec::new());
+    for (top, container) in tops(prefix) {
+        found.extend(container.then(|| top.clone()));
+        left.push(top);
+    }
     while let Some(directory) = left.pop() {
         let Ok(entries) = fs::read_dir(&directory) else { continue };
         let below = entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path());

@@ -1,7 +1,8 @@
 //! What every integration test stands on: the runtime under test in private directories, bundles, what the process
 //! inside saw, and what the host looked like before and after.
 //!
-//! `KEG_UNDER_TEST` names the runtime: `runc`, `crun`, `debug` (target/debug/keg) or a path; without it, `target/keg`.
+//! `KEG_UNDER_TEST` names the runtime: `runc`, `crun`, `debug` (target/debug/keg) or a path; without it, `target/keg`. `KEG_DRIVER` says
+//! who makes the cgroups: `systemd`, or without it the runtime itself.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
 
@@ -9,6 +10,7 @@ pub mod bundle;
 pub mod caller;
 pub mod command;
 pub mod docs;
+pub mod driver;
 pub mod host;
 pub mod inside;
 pub mod peers;
@@ -18,6 +20,7 @@ pub mod terminal;
 pub use bundle::Bundle;
 pub use caller::{Daemon, Note, Seen, same_as_runc};
 pub use command::{Command, Finished, Running};
+pub use driver::Driver;
 pub use host::{Host, alive};
 pub use inside::Inside;
 pub use runtime::Runtime;
@@ -56,6 +59,11 @@ fn name_of<F>(_: &F) -> String {
     let full = std::any::type_name::<F>();
     let inner = full.split_once("::").map_or(full, |(_, rest)| rest);
     inner.split("::{{closure}}").next().unwrap_or(inner).to_owned()
+}
+
+/// Whether this machine is so slow that a time says nothing: `KEG_SLOW_MACHINE` is set, as in the virtual machine.
+pub fn is_slow_machine() -> bool {
+    std::env::var_os("KEG_SLOW_MACHINE").is_some()
 }
 
 /// Waits until the condition holds; panics with `what` after `limit`.

@@ -12,13 +12,14 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::peers::Kind;
-use crate::{Bundle, Command, Finished, Host, alive, wait_until};
+use crate::{Bundle, Command, Driver, Finished, Host, alive, wait_until};
 
 /// A runtime binary and everything that one test may touch with it.
 #[derive(Debug)]
 pub struct Runtime {
     binary: PathBuf,
     kind: Kind,
+    driver: Driver,
     dir: TempDir,
 }
 
@@ -32,7 +33,7 @@ impl Runtime {
         let dir = tempfile::Builder::new().prefix("keg-test.").tempdir().unwrap();
         fs::create_dir(dir.path().join("streams")).unwrap();
         isolate(kind, dir.path());
-        Self { binary, kind, dir }
+        Self { binary, kind, driver: Driver::of_environment(), dir }
     }
 
     pub fn kind(&self) -> Kind {
@@ -66,9 +67,27 @@ impl Runtime {
         self.dir().file_name().unwrap().to_string_lossy().replace("keg-test.", "")
     }
 
-    /// The cgroup under which this test's containers live.
+    /// Who makes the cgroups.
+    pub fn driver(&self) -> Driver {
+        self.driver
+    }
+
+    /// False, with a line that says what was skipped, where systemd makes the cgroups.
+    pub fn only_cgroupfs(&self, why: &str) -> bool {
+        if self.driver == Driver::Systemd {
+            eprintln!("skipped with systemd: {why}");
+        }
+        self.driver == Driver::Cgroupfs
+    }
+
+    /// What the paths of the cgroups of this test's containers begin with: a cgroup, or with systemd the names of scopes.
     pub fn cgroup_prefix(&self) -> String {
-        format!("/keg-test/{}", self.unique())
+        self.driver.prefix(&self.unique())
+    }
+
+    /// The `linux.cgroupsPath` of a container of that name.
+    pub fn cgroups_path(&self, name: &str) -> String {
+        self.driver.cgroups_path(&self.unique(), name)
     }
 
     /// A command of the runtime: `--root` and what follows it.
@@ -80,8 +99,18 @@ impl Runtime {
         let mut all =
             vec![self.binary.display().to_string(), "--root".into(), self.root().display().to_string()];
         all.extend(globals.iter().map(|w| w.as_ref().to_owned()));
+        let command = words.first().map_or("", AsRef::as_ref);
+        all.extend(self.driver.globals(command).iter().map(|&w| w.to_owned()));
         all.extend(words.iter().map(|w| w.as_ref().to_owned()));
         self.program(&all)
+    }
+
+    /// The words before a command that makes containers, for whoever starts the runtime by other means than [`Self::command`].
+    pub fn invocation(&self) -> Vec<String> {
+        let mut all =
+            vec![self.binary.display().to_string(), "--root".into(), self.root().display().to_string()];
+        all.extend(self.driver.globals("create").iter().map(|&w| w.to_owned()));
+        all
     }
 
     /// Any program, with its streams beside those of the runtime.

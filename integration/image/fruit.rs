@@ -22,7 +22,7 @@ fn an_unpacked_image_runs() {
         let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         config["process"]["args"] =
             json!(["/bin/sh", "-c", "cat /etc/os-release; grep Seccomp: /proc/self/status; exit 7"]);
-        config["linux"]["cgroupsPath"] = json!(format!("{}/c", rt.cgroup_prefix()));
+        config["linux"]["cgroupsPath"] = json!(rt.cgroups_path("c"));
         fs::write(&path, config.to_string()).unwrap();
         let run = rt.command(&["run", "--bundle", &bundle.display().to_string(), "c"]).run();
         assert_eq!(run.code(), 7, "{}", run.describe());

@@ -1,18 +1,42 @@
 #!/bin/sh
-# In the guest: runs the integration tests of the clone at /share, with the arguments of Rust's test programs.
+# In the guest: runs the integration tests of the clone at /share, with the arguments of Rust's test programs and KEG_DRIVER as the cgroup
+# driver; without arguments what the suite names, with each driver.
 # What is executed lies on the guest's own disk: pages of programs come slowly from a shared directory.
 set -eu
 mkdir -p /keg/target/debug /keg/integration
 cp /share/target/keg /share/target/probe /share/target/integration-tests /keg/target/
 [ "${KEG_UNDER_TEST:-}" != debug ] || cp /share/target/debug/keg /keg/target/debug/
 ln -s /share/target/images /keg/target/images
-export CARGO_MANIFEST_DIR=/keg/integration KEG_UNDER_TEST="${KEG_UNDER_TEST:-/keg/target/keg}"
+export CARGO_MANIFEST_DIR=/keg/integration KEG_UNDER_TEST="${KEG_UNDER_TEST:-/keg/target/keg}" KEG_SLOW_MACHINE=1
 cd /keg/integration
 # The session's directory is to be there before tests have mount namespaces of their own.
 as-user true
-tests=$(/keg/target/integration-tests --list "$@" | grep -c ': test$') || {
-    echo "vm: no test is called $*" >&2
-    exit 1
+
+run() {
+    export KEG_DRIVER="$1"
+    shift
+    tests=$(/keg/target/integration-tests --list "$@" | grep -c ': test$') || {
+        echo "vm: no test is called $*" >&2
+        return 1
+    }
+    echo "vm: $tests tests with $KEG_DRIVER on $(uname -sr), $(cat /proc/1/comm) as PID 1," \
+        "controllers: $(cat /sys/fs/cgroup/cgroup.controllers)"
+    /keg/target/integration-tests "$@"
 }
-echo "vm: $tests tests on $(uname -sr), $(cat /proc/1/comm) as PID 1, controllers: $(cat /sys/fs/cgroup/cgroup.controllers)"
-exec /keg/target/integration-tests "$@"
+
+[ $# -eq 0 ] || {
+    run "${KEG_DRIVER:-cgroupfs}" "$@"
+    exit
+}
+status=0
+for driver in cgroupfs systemd; do
+    # shellcheck disable=SC2046
+    run $driver $(awk -v driver=$driver '/^#/ {next} $1 == "-" {sub(/:$/, "", $2); print "--skip", $2; next}
+        {for (n = 2; n <= NF; n++) if ($n == driver) print $1}' /share/integration/vm/suite) || status=1
+done
+left=$(systemctl list-units --all --plain --no-legend 'keg-*'; systemctl list-units --failed --plain --no-legend)
+[ -z "$left" ] || {
+    echo "vm: units are left: $left" >&2
+    status=1
+}
+exit $status

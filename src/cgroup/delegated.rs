@@ -7,6 +7,10 @@ use super::Error;
 use crate::plan::cgroup::{CgroupPlan, DevicePlan, DirectoryPlan, Driver, Step};
 use crate::sys::{self, Errno, cgroup as files};
 
+/// What becomes of device rules.
+pub const NO_DEVICE_RULES: &str =
+    "linux.resources.devices: without root there are no rules but the files' own modes";
+
 /// Leaves out the cgroups that cannot be made, unless there are limits for them or config.json names them. The result says what is
 /// left out.
 pub fn give_way(plan: &mut CgroupPlan, named: bool) -> Result<Vec<String>, Error> {
@@ -16,9 +20,7 @@ pub fn give_way(plan: &mut CgroupPlan, named: bool) -> Result<Vec<String>, Error
     }
     // The kernel takes rules for devices from its root alone, who also is the only one to make devices.
     if std::mem::replace(&mut plan.devices, DevicePlan::Unchanged) != DevicePlan::Unchanged {
-        notes.push(
-            "linux.resources.devices: without root there are no rules but the files' own modes".to_owned(),
-        );
+        notes.push(NO_DEVICE_RULES.to_owned());
     }
     let mut kept = Vec::with_capacity(plan.directories.len());
     for directory in std::mem::take(&mut plan.directories) {

@@ -54,13 +54,19 @@ pub(super) fn write(directory: &Path, writes: &[(&'static str, String)]) -> sys:
 }
 
 /// Version 1: makes the rules those of `writes`. Between two lists of what is allowed only the differences
-/// are written, additions first.
+/// are written, additions first. After a failure they are what they were.
 pub(super) fn change(directory: &Path, writes: &[(&'static str, String)]) -> sys::Result<()> {
-    let current = files::read_to_end(&directory.join("devices.list"), LIST_LIMIT)?;
+    let list = directory.join("devices.list");
+    let current = files::read_to_end(&list, LIST_LIMIT)?;
     let wanted: Vec<_> = writes.iter().skip(1).map(|(_, line)| line.as_str()).collect();
     match writes.first() {
         Some(("devices.deny", _)) if current.trim() != "a *:* rwm" => {
-            write(directory, &difference(&current.lines().collect::<Vec<_>>(), &wanted))
+            let current: Vec<_> = current.lines().collect();
+            write(directory, &difference(&current, &wanted)).inspect_err(|_| {
+                // What the parent's list does not have cannot be added. The user is told so.
+                let now = files::read_to_end(&list, LIST_LIMIT).unwrap_or_default();
+                drop(write(directory, &difference(&now.lines().collect::<Vec<_>>(), &current)));
+            })
         }
         _ => write(directory, writes),
     }

@@ -15,6 +15,7 @@ mod probe;
 mod remove;
 mod stats;
 mod systemd;
+mod undo;
 mod update;
 mod walk;
 mod watch;
@@ -22,10 +23,10 @@ mod watch;
 use std::path::PathBuf;
 
 pub use create::{Created, are_entered, create, foresee};
-pub use delegated::give_way;
+pub use delegated::{NO_DEVICE_RULES, give_way};
 pub use freeze::{freeze, is_frozen, thaw};
 pub use kill::kill_all;
-pub use oom::was_killed as was_oom_killed;
+pub use oom::OomKills;
 pub use place::{Placement, join};
 pub use probe::{Look, probe};
 pub use remove::{kill_and_remove, remove};
@@ -95,6 +96,15 @@ pub enum Error {
         #[source]
         source: sys::Error,
     },
+    /// A process cannot be put into the container's cgroup from the one that keg is in.
+    #[error(
+        "keg runs in a cgroup from which its user may put no process into the container's: run keg in the user's own systemd, as \
+         `systemd-run --user --scope` does"
+    )]
+    Outside(#[source] sys::Error),
+    /// A process could not be made.
+    #[error(transparent)]
+    Spawn(sys::Error),
     /// A frozen cgroup would freeze init before it could say so.
     #[error("container's cgroup unexpectedly frozen: {0:?}")]
     Frozen(PathBuf),

@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use super::Error;
 use super::systemd::Holder;
 use crate::sys::cgroup::{self as sys, Tasks};
+use crate::sys::{Errno, Error as Failure};
 use crate::types::{CgroupRecord, Pid};
 
 /// Open cgroups for one child.
@@ -27,6 +28,15 @@ impl Placement {
     /// For version 1: the child calls [`Tasks::enter`] before it does anything else.
     pub fn tasks(&self) -> &Tasks {
         &self.tasks
+    }
+
+    /// Why a process could not be made in the cgroups. Without privileges it takes the right to write to the cgroup that the container's and
+    /// keg's own have in common (cgroups(7), "Cgroup delegation containment").
+    pub fn refused(&self, error: Failure) -> Error {
+        match error.errno {
+            Errno::EACCES if self.into.is_some() => Error::Outside(error),
+            _ => Error::Spawn(error),
+        }
     }
 
     /// Moves a process that has one thread, when it was not made in them.

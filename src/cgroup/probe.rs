@@ -96,11 +96,13 @@ fn unified_if_there(mount: &Path, own: PathBuf) -> Result<Option<Unified>, Error
     Ok(Some(Unified { mount: mount.to_owned(), own, controllers }))
 }
 
-/// `4:memory:/a/b` is the hierarchy `memory` and the path `a/b`.
+/// `4:memory:/a/b` is the hierarchy `memory` and the path `a/b`. Whoever is outside the root of their cgroup namespace has a path that
+/// begins with `..` (cgroup_namespaces(7)): there is no such place in what they have mounted, and so they are taken for being at its root.
 fn parse_own(line: &str) -> Option<(&str, &str)> {
     let (_, rest) = line.split_once(':')?;
     let (name, path) = rest.split_once(':')?;
-    Some((name, path.trim_start_matches('/')))
+    let path = path.trim_start_matches('/');
+    Some((name, if path.split('/').any(|part| part == "..") { "" } else { path }))
 }
 
 /// Where a hierarchy is mounted, and what `own` is below that place: a mount may show only a part of
@@ -176,6 +178,8 @@ mod tests {
         assert_eq!(parse_own("4:memory:/a:b/c"), Some(("memory", "a:b/c")));
         assert_eq!(parse_own("1:name=systemd:/"), Some(("name=systemd", "")));
         assert_eq!(parse_own("0::/x"), Some(("", "x")));
+        assert_eq!(parse_own("0::/../../x"), Some(("", "")));
+        assert_eq!(parse_own("3:pids:/a..b/..c"), Some(("pids", "a..b/..c")));
         assert_eq!(parse_own(""), None);
     }
 }

@@ -206,7 +206,8 @@ fn spawn(
         // With a copy of keg's end in hand, the process would not hear of keg's end.
         descriptors::close_copy(&link);
         init::join(join)
-    })?;
+    });
+    let child = child.map_err(|error| placement.refused(error))?;
     Ok((ChildGuard::new(child), link, later))
 }
 

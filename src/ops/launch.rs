@@ -95,12 +95,14 @@ fn launch_after(
     let listener =
         if then == Then::Wait { Some(socket::listen(reservation.dir(), START_SOCKET)?) } else { None };
     let rootfs = record.covered_mount.map(|covered| AttachedRootfs(Some((plan.rootfs.clone(), covered))));
+    let kills = cgroup::OomKills::watch(cgroups.record());
     let (init, link) = spawn(&plan, options, &bundle, &cgroups.take_placement(), waits, listener, euid)?;
     let mut launched = Launched {
         init,
         proc,
         link,
         cgroups,
+        kills,
         rootfs,
         devices,
         resctrl,
@@ -216,7 +218,8 @@ fn spawn(
         // With a copy of keg's end in hand, init would not hear of keg's end.
         descriptors::close_copy(&link);
         if staged { init::stage(init) } else { init::main(init) }
-    })?;
+    });
+    let child = child.map_err(|error| placement.refused(error))?;
     Ok((ChildGuard::new(child), link))
 }
 

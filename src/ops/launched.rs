@@ -41,6 +41,7 @@ pub(super) struct Launched {
     pub(super) proc: Proc,
     pub(super) link: KegEnd,
     pub(super) cgroups: cgroup::Created,
+    pub(super) kills: cgroup::OomKills,
     pub(super) rootfs: Option<AttachedRootfs>,
     pub(super) devices: Option<network::Devices>,
     pub(super) resctrl: Option<resctrl::Groups>,
@@ -217,7 +218,7 @@ impl Launched {
 fn died(launched: &mut Launched) -> Error {
     let ended = launched.init.end();
     match ended {
-        Some(Ended::Killed(9)) if cgroup::was_oom_killed(launched.cgroups.record()) => Error::OomKilled,
+        Some(Ended::Killed(9)) if launched.kills.any() => Error::OomKilled,
         Some(Ended::Killed(signal)) => Error::Died(format!("killed by signal {signal}")),
         Some(Ended::Exited(status)) => Error::Died(format!("exit status {status}")),
         None => Error::Died("it is not a child of this process any more".to_owned()),

@@ -8,6 +8,7 @@ use super::process::sort_descriptors;
 use super::service::{self, Readiness};
 use super::start::{await_program, poststart};
 use super::{Place, Result};
+use crate::cgroup::OomKills;
 use crate::link::ToInit;
 use crate::state::{Error as StoreError, Record, Released};
 use crate::sys::signals::Forwarder;
@@ -27,9 +28,10 @@ pub fn run(place: &Place, options: &RunOptions) -> Result<i32> {
     let pid_file = options.create.pid_file.as_deref();
     let readiness = Readiness::listen(place, &options.create.id)?;
     outlet.open()?;
+    let kills = launched.record.cgroup.as_ref().map(OomKills::watch);
     let (child, link, record, container) = launched.keep(pid_file, ToInit::Start)?;
     let container = container.release()?;
-    let started = await_program(&link, record.cgroup.as_ref()).and_then(|()| poststart(&record));
+    let started = await_program(&link, kills.as_ref()).and_then(|()| poststart(&record));
     if let (Ok(()), Some(readiness)) = (&started, readiness) {
         let (from, main) = match &signals {
             Some(signals) => (Some((signals, child.pid())), None),

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use super::launch::START_SOCKET;
 use super::service::Readiness;
 use super::{Place, Result, hook_state};
-use crate::cgroup;
+use crate::cgroup::OomKills;
 use crate::hooks::Status;
 use crate::hooks::{self, Place as HookPlace};
 use crate::link::{self, FromInit, KegEnd, ToInit};
@@ -13,7 +13,7 @@ use crate::plan;
 use crate::state::{Record, Stage, Store};
 use crate::sys::proc::Proc;
 use crate::sys::{self, Errno, process, socket, timing};
-use crate::types::{CgroupRecord, ContainerId, ProcessRef, Signal};
+use crate::types::{ContainerId, ProcessRef, Signal};
 
 /// How long a killed process may take to end before nobody waits for it any more.
 const PATIENCE_MS: i32 = 10_000;
@@ -49,6 +49,7 @@ pub fn start(place: &Place, id: &ContainerId) -> Result<()> {
     // reads as one that waits, and may be deleted as such.
     record.stage = Stage::Running { init: created.start().init };
     container.write(&record)?;
+    let kills = record.cgroup.as_ref().map(OomKills::watch);
     let sent = match timing::share(created.init.pid) {
         Some(memory) => link.send_start(memory),
         None => link.send(ToInit::Start),
@@ -57,7 +58,7 @@ pub fn start(place: &Place, id: &ContainerId) -> Result<()> {
         Err(link::Error::Closed) => return Err(Error::Gone.into()),
         sent => sent?,
     }
-    if let Err(error) = await_program(&link, record.cgroup.as_ref()) {
+    if let Err(error) = await_program(&link, kills.as_ref()) {
         // It ends by itself; whoever hears of the failure may delete what is left.
         stop(created.init, &proc)?;
         return Err(error);
@@ -75,8 +76,8 @@ pub fn start(place: &Place, id: &ContainerId) -> Result<()> {
     Ok(())
 }
 
-/// Until init's socket closes by itself, which execve(2) does. `cgroup` knows whether the kernel ended a first process.
-pub(super) fn await_program(link: &KegEnd, cgroup: Option<&CgroupRecord>) -> Result<()> {
+/// Until init's socket closes by itself, which execve(2) does. `kills` knows whether the kernel ended a first process.
+pub(super) fn await_program(link: &KegEnd, kills: Option<&OomKills>) -> Result<()> {
     let mut executing = false;
     loop {
         match link.receive() {
@@ -87,7 +88,7 @@ pub(super) fn await_program(link: &KegEnd, cgroup: Option<&CgroupRecord>) -> Res
                 timing::program_runs();
                 return Ok(());
             }
-            Err(link::Error::Closed) if cgroup.is_some_and(cgroup::was_oom_killed) => {
+            Err(link::Error::Closed) if kills.is_some_and(OomKills::any) => {
                 return Err(Error::OomKilled.into());
             }
             Err(link::Error::Closed) => return Err(Error::Gone.into()),

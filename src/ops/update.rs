@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::OFlag;
 
 use super::options::{Limits, UpdateOptions};
-use super::{Place, Result, own_cgroup};
+use super::{Place, Result, own_cgroup, probe};
 use crate::state::Store;
 use crate::sys::fd::{self, Resolve};
 use crate::sys::proc::Proc;
@@ -36,13 +36,18 @@ pub fn update(place: &Place, options: &UpdateOptions) -> Result<()> {
     let resources = spec::load_resources(&document(&options.limits)?)?;
     let container = Store::open(&place.root)?.lock(&options.id)?;
     let record = container.record()?;
-    container.state(&record, &Proc::host()?)?.to_signal()?;
+    let proc = Proc::host()?;
+    container.state(&record, &proc)?.to_signal()?;
     if !options.schemata.is_empty() {
         resctrl::update(record.resctrl.as_ref(), &options.schemata)?;
     }
     let cgroup = own_cgroup(&record)?;
-    let plan = plan::cgroup::update(&resources, cgroup, &cgroup::probe(cgroup::Look::Thorough)?)
-        .map_err(Refused::from)?;
+    let user = place.gives_way(&probe::without_cgroups(&proc)?);
+    if user && resources.devices().is_some() {
+        place.note(cgroup::NO_DEVICE_RULES);
+    }
+    let host = cgroup::probe(cgroup::Look::Thorough)?;
+    let plan = plan::cgroup::update(&resources, cgroup, &host, user).map_err(Refused::from)?;
     Ok(cgroup::update(&plan)?)
 }
 

@@ -3,7 +3,7 @@
 
 mod manager;
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use manager::Manager;
@@ -12,8 +12,8 @@ use super::create::{Created, empty_record, enable_controllers, refuse_occupied};
 use super::place::Placement;
 use super::walk::{procs_below, unless_gone};
 use super::{Error, remove::remove_one};
-use crate::plan::cgroup::CgroupPlan;
 use crate::plan::cgroup::systemd::{CpuMax, SystemdBus, UnitPlan, cpu_max};
+use crate::plan::cgroup::{CgroupPlan, DirectoryPlan, Step};
 use crate::sys::process::{self, Child, Spawn};
 use crate::sys::{self, cgroup as files, descriptors, fd, socket};
 use crate::types::{CgroupDirectory, CgroupRecord, Pid, Signal, SystemdUnit};
@@ -70,6 +70,7 @@ fn make(plan: &mut CgroupPlan) -> Result<Created, Error> {
     let inode = fd::stat_at(fd::cwd(), &top).map_err(Error::Make)?.st_ino;
     record.unit = record.unit.take().map(|unit| SystemdUnit { inode: Some(inode), ..unit });
     refuse_occupied(directory, &CgroupDirectory { path: top.clone(), ..entry.clone() })?;
+    make_room(directory, &top)?;
     if entry.path != top {
         // A cgroup whose children have limits has no processes of its own.
         files::make(&entry.path).map_err(Error::Make)?;
@@ -80,13 +81,23 @@ fn make(plan: &mut CgroupPlan) -> Result<Created, Error> {
     Ok(created)
 }
 
+/// A limit of one process would be reached already, by the one that waits there; it is set once init has come.
+fn make_room(directory: &DirectoryPlan, scope: &Path) -> Result<(), Error> {
+    let mut limits = directory.steps.iter().flat_map(Step::writes).filter(|write| write.file == "pids.max");
+    match limits.next_back().is_some_and(|limit| ["0", "1"].contains(&limit.value.as_str())) {
+        true => unless_gone(files::write(&scope.join("pids.max"), "2")).map(drop).map_err(Error::Make),
+        false => Ok(()),
+    }
+}
+
 /// Where systemd has put a process, relative to the version 2 mount.
 fn cgroup_of(pid: Pid, unit: &UnitPlan) -> Result<PathBuf, Error> {
     let text = files::read(Path::new(&format!("/proc/{pid}/cgroup"))).map_err(Error::Make)?;
-    let path = text.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
-    match path.ends_with(&unit.name) && !path.split('/').any(|part| part == "..") {
-        true => Ok(PathBuf::from(path)),
-        false => Err(Error::Misplaced { unit: unit.name.clone(), path: path.into() }),
+    let path = Path::new(text.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default());
+    let leads_out = path.components().any(|part| part == Component::ParentDir);
+    match path.ends_with(&unit.name) && !leads_out {
+        true => Ok(path.to_owned()),
+        false => Err(Error::Misplaced { unit: unit.name.clone(), path: path.to_owned() }),
     }
 }
 

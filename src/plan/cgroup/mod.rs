@@ -234,11 +234,13 @@ pub fn build(request: Request<'_>, host: &HostCgroups) -> Result<CgroupPlan, Err
     Ok(plan)
 }
 
-/// Decides how the limits of a container that exists change: those that `resources` names, and no others.
+/// Decides how the limits of a container that exists change: those that `resources` names, and no others. Only the host's root can change
+/// device rules: for others, `user`, they stay.
 pub fn update(
     resources: &LinuxResources,
     record: &CgroupRecord,
     host: &HostCgroups,
+    user: bool,
 ) -> Result<CgroupPlan, Error> {
     let driver = match (record.manager, record.version) {
         (CgroupManager::Disabled, _) => Driver::None,
@@ -261,8 +263,8 @@ pub fn update(
     let mut directories = record.directories.iter().map(directory).collect::<Vec<_>>();
     resources::fill(&mut directories, resources, host, true)?;
     let devices = match resources.devices() {
-        Some(rules) => devices::plan(rules, host)?,
-        None => DevicePlan::Unchanged,
+        Some(rules) if !user => devices::plan(rules, host)?,
+        _ => DevicePlan::Unchanged,
     };
     let unit = record.unit.as_ref().map(|unit| systemd::change(unit, &directories, &devices));
     Ok(CgroupPlan { driver, version: record.version, directories, devices, unit })

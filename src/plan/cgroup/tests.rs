@@ -236,6 +236,10 @@ fn what_cannot_be_is_an_error_with_its_place() {
                 .into(),
         ),
         (
+            json!({"unified": {"cgroup.procs": "1"}}),
+            "unified[\"cgroup.procs\"]: this file sets no limit, and what it does is keg's to do".into(),
+        ),
+        (
             json!({"unified": {"foo.bar": "1"}}),
             "unified[\"foo.bar\"]: unknown controller \"foo\" (cgroup version 2 does not have it here)"
                 .into(),
@@ -361,14 +365,15 @@ fn an_update_has_what_it_names_and_nothing_else() {
     let directories = vec![directory(""), directory("pids"), directory("devices")];
     let record = CgroupRecord { version: CgroupVersion::Hybrid, directories, ..CgroupRecord::default() };
     let resources = serde_json::from_value(json!({"pids": {"limit": 7}})).unwrap();
-    let plan = update(&resources, &record, &hybrid()).unwrap();
+    let plan = update(&resources, &record, &hybrid(), false).unwrap();
     assert_eq!(plan.devices, DevicePlan::Unchanged);
     let steps: Vec<_> = plan.directories.iter().map(|one| (one.path(), one.steps.len())).collect();
     let expected = [("/there", 0), ("/there/pids", 1), ("/there/devices", 0)];
     assert_eq!(steps, expected.map(|(path, steps)| (PathBuf::from(path), steps)));
     let resources = serde_json::from_value(json!({"devices": [{"allow": true}]})).unwrap();
-    let plan = update(&resources, &record, &hybrid()).unwrap();
+    let plan = update(&resources, &record, &hybrid(), false).unwrap();
     assert_eq!(plan.devices, DevicePlan::Files(vec![("devices.allow", "a".to_owned())]));
+    assert_eq!(update(&resources, &record, &hybrid(), true).unwrap().devices, DevicePlan::Unchanged);
     // In version 2 the limit that is there says how much of both is swap.
     let record = CgroupRecord {
         version: CgroupVersion::V2,
@@ -376,7 +381,7 @@ fn an_update_has_what_it_names_and_nothing_else() {
         ..CgroupRecord::default()
     };
     let resources = serde_json::from_value(json!({"memory": {"swap": 9}})).unwrap();
-    let plan = update(&resources, &record, &v2()).unwrap();
+    let plan = update(&resources, &record, &v2(), false).unwrap();
     assert!(matches!(plan.directories[0].steps[..], [Step::SwapWithin { both: 9, .. }]));
 }
 

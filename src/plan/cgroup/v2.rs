@@ -138,6 +138,9 @@ pub(super) fn io_weight(weight: u16) -> u64 {
     1 + (u64::from(weight) - 10) * 9_999 / 990
 }
 
+/// The limits among the files that every cgroup has. The others move processes, end, freeze or divide them.
+const CORE_LIMITS: [&str; 3] = ["cgroup.max.depth", "cgroup.max.descendants", "cgroup.pressure"];
+
 /// `unified` is version 2 already: the key is the file, each line of the value one write.
 pub(super) fn unified(resources: &LinuxResources, steps: &mut Steps<'_>) -> Result<(), Error> {
     let mut files: Vec<_> = resources.unified().iter().flatten().collect();
@@ -147,6 +150,9 @@ pub(super) fn unified(resources: &LinuxResources, steps: &mut Steps<'_>) -> Resu
         let Some((controller, _)) = file.split_once('.').filter(|_| !file.contains('/')) else {
             return Err(setting(&name, "this is no name of a cgroup file"));
         };
+        if controller == "cgroup" && !CORE_LIMITS.contains(&file.as_str()) {
+            return Err(setting(&name, "this file sets no limit, and what it does is keg's to do"));
+        }
         let controller = Some(controller).filter(|name| *name != "cgroup");
         if let Some(controller) = controller.filter(|controller| !steps.v2_has(controller)) {
             return Err(setting(

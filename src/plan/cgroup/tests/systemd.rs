@@ -341,7 +341,7 @@ fn an_update_names_the_unit_and_only_what_changes() {
         ..CgroupRecord::default()
     };
     let resources = serde_json::from_value(json!({"pids": {"limit": 3}, "cpu": {"quota": 5}})).unwrap();
-    let plan = update(&resources, &record, &v2()).unwrap();
+    let plan = update(&resources, &record, &v2(), false).unwrap();
     assert_eq!(plan.directories[0].path().to_str(), Some(directory));
     let unit = plan.unit.unwrap();
     assert_eq!((unit.name.as_str(), &unit.bus), ("keg-c1.scope", &SystemdBus::At("unix:path=/b".into())));
