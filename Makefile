@@ -53,7 +53,8 @@ setup: ## install the Debian packages that are missing, check the Rust toolchain
 	@scripts/setup.sh $(PACKAGES)
 
 build: ## build the static release binary target/keg, and the hooks target/keg-hook-*
-	$(STATIC_FLAGS) cargo rustc $(RELEASE_BUILD) -p keg --bin keg -- -C link-arg=-Wl,-e,keg_start
+	$(STATIC_FLAGS) cargo rustc $(RELEASE_BUILD) -p keg --bin keg -- -C link-arg=-Wl,-e,keg_start \
+		-C link-arg=-Wl,--no-eh-frame-hdr -C link-arg=-Wl,-T,$(CURDIR)/scripts/no-unwinding.ld
 	@cp $(RELEASE)/keg target/keg.new && mv target/keg.new target/keg
 	@scripts/check-binary.sh target/keg $(SIZE_LIMIT)
 	$(STATIC_FLAGS) cargo build $(RELEASE_BUILD) $(HOOKS:%=-p keg-hook-%)
