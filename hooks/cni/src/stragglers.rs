@@ -3,32 +3,57 @@
 use std::fs;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{Pid, getpgid, getpgrp};
+
 use crate::error::{Error, Result};
 use crate::{process, sys};
 
 /// How long a killed process may take to end.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often nobody must be found after the first time, and how long apart.
+const LOOKS: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The variable of a plugin's environment that says for which attachment it works. Its children have it too.
 pub const VARIABLE: &str = "KEG_HOOK_CNI";
 
 /// Kills all that work for this attachment, and waits for their end.
 pub fn end(token: &str) -> Result<()> {
+    let mut unseen = 0;
     // Whoever is killed may have started another one just before.
     for _ in 0..100 {
         let found = find(token);
-        if found.is_empty() {
+        unseen = if found.is_empty() { unseen + 1 } else { 0 };
+        // A process that is becoming another program has no environment for a moment.
+        if unseen > LOOKS {
             return Ok(());
         }
-        for pid in found {
-            // Errors: it has ended meanwhile.
-            let Ok(pidfd) = sys::pidfd_open(pid) else { continue };
-            if is_one(pid, token) && sys::pidfd_kill(&pidfd).is_ok() {
-                process::wait_for_end(&pidfd, PATIENCE).unwrap_or(true);
-            }
+        for pid in &found {
+            kill(*pid, token);
         }
+        std::thread::sleep(PAUSE);
     }
     Err(Error::Wrong(format!("a plugin is still at work ({VARIABLE}={token}) and cannot be ended")))
+}
+
+/// Kills the process with its group, whose members are a plugin and its children, and waits for its end.
+fn kill(pid: i32, token: &str) {
+    // Errors: it has ended meanwhile.
+    let Ok(pidfd) = sys::pidfd_open(pid) else { return };
+    let group = getpgid(Some(Pid::from_raw(pid)));
+    if !is_one(pid, token) {
+        return;
+    }
+    if let Ok(group) = group
+        && group != getpgrp()
+        && is_one(group.as_raw(), token)
+    {
+        killpg(group, Signal::SIGKILL).unwrap_or(());
+    }
+    if sys::pidfd_kill(&pidfd).is_ok() {
+        process::wait_for_end(&pidfd, PATIENCE).unwrap_or(true);
+    }
 }
 
 fn find(token: &str) -> Vec<i32> {
