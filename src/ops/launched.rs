@@ -88,6 +88,7 @@ impl Launched {
     pub(super) fn complete_cgroups(&mut self) -> std::result::Result<(), cgroup::Error> {
         let without = self.cgroups.complete(&mut self.plan.cgroup)?;
         self.record.cgroup = Some(self.cgroups.record().clone());
+        self.kills = cgroup::OomKills::watch(self.cgroups.record());
         let placement = self.cgroups.take_placement();
         // An init that has failed meanwhile is heard below.
         self.link.send_cgroups(placement.tasks(), &without).unwrap_or(());
