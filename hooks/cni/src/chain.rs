@@ -139,6 +139,7 @@ pub fn add(attachment: &mut Attachment, container: &Locked, caller: &Caller) -> 
 pub fn del(mut attachment: Attachment, container: &Locked, caller: &Caller) -> Result<()> {
     let is_whole = attachment.stage == Stage::Added;
     if !is_whole {
+        stragglers::outlast(&attachment.token());
         stragglers::end(&attachment.token())?;
     }
     attachment.stage = Stage::Deleting;

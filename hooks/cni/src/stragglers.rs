@@ -1,7 +1,7 @@
 //! Plugins that outlived a hook which was killed: they must not go on adding to what is about to be removed.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, getpgid, getpgrp};
@@ -17,6 +17,21 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// The variable of a plugin's environment that says for which attachment it works. Its children have it too.
 pub const VARIABLE: &str = "KEG_HOOK_CNI";
+
+/// How long what a killed hook has left may take to finish.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Lets all that work for this attachment finish, for a while: what a plugin has removed only half of, the next one may not find.
+pub fn outlast(token: &str) {
+    let since = Instant::now();
+    let mut unseen = 0;
+    while unseen <= LOOKS && since.elapsed() < GRACE {
+        unseen = if find(token).is_empty() { unseen + 1 } else { 0 };
+        if unseen <= LOOKS {
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
 
 /// Kills all that work for this attachment, and waits for their end.
 pub fn end(token: &str) -> Result<()> {
