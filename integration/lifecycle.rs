@@ -237,6 +237,82 @@ fn kill_all_reaches_every_process_of_the_cgroup() {
 }
 
 #[test]
+fn signal_0_asks_whether_there_is_a_process() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        bundle.args(&["/bin/sleep", "100"]);
+        rt.create(&bundle, "c").ok();
+        rt.start("c").ok();
+        rt.kill("c", "0").silent();
+        rt.command(&["kill", "--all", "c", "0"]).run().silent();
+        assert_eq!(rt.status("c"), "running");
+        rt.kill("c", "KILL").ok();
+        rt.wait_stopped("c");
+        rt.kill("c", "0").fails_with("container not running");
+    });
+}
+
+/// Of its processes only the first is known. Callers stop containers with `kill --all` whether they have cgroups or not.
+#[test]
+fn a_container_without_a_cgroup_is_killed_by_its_first_process() {
+    with_runtime(|rt| {
+        if !rt.only_keg("others know no such cgroup manager") {
+            return;
+        }
+        let bundle = rt.bundle();
+        bundle.shell("trap 'echo TERM; exit 3' TERM; sleep 1000 & echo ready; while :; do sleep 0.05; done");
+        let create = ["create", "--bundle", &bundle.arg(), "c"];
+        let out = rt.command_with_globals(&["--cgroup-manager", "disabled"], &create).run().ok();
+        rt.start("c").silent();
+        wait_until("ready", Duration::from_secs(5), || out.stdout().contains("ready"));
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap();
+        assert_eq!(fs::read_to_string(format!("/proc/{}/cgroup", rt.pid("c"))).unwrap(), own);
+        for command in [
+            &["ps", "c"][..],
+            &["pause", "c"],
+            &["events", "--stats", "c"],
+            &["update", "--pids-limit", "9", "c"],
+        ] {
+            rt.command(command).run().fails_with("container c has no cgroup of its own");
+        }
+        rt.command(&["kill", "--all", "c", "TERM"]).run().silent();
+        rt.wait_stopped("c");
+        assert_eq!(out.stdout(), "ready\nTERM\n");
+        rt.command(&["kill", "--all", "c", "KILL"]).run().silent();
+        rt.delete("c").silent();
+
+        bundle.args(&["/bin/sleep", "1000"]);
+        rt.command_with_globals(&["--cgroup-manager", "disabled"], &create).run().silent();
+        rt.start("c").ok();
+        rt.command(&["delete", "--force", "c"]).run().silent();
+        rt.assert_gone("c");
+    });
+}
+
+/// Callers take these words for an end that they need not wait for.
+#[test]
+fn a_process_that_ends_while_it_is_signalled_is_told_as_such() {
+    with_runtime(|rt| {
+        if !rt.only_keg("others signal by other calls") {
+            return;
+        }
+        let bundle = rt.bundle();
+        bundle.args(&["/bin/sleep", "100"]);
+        rt.create(&bundle, "c").ok();
+        rt.start("c").ok();
+        for (errno, words) in
+            [("ESRCH", "os: process already finished"), ("EPERM", "operation not permitted")]
+        {
+            let inject = format!("inject=pidfd_send_signal:error={errno}");
+            let strace = ["strace", "-qq", "-o", "/dev/null", "-e", "trace=pidfd_send_signal", "-e", &inject];
+            let message = rt.command(&["kill", "c", "TERM"]).inside(&strace).run().fails_with(words);
+            assert_eq!(message.lines().count(), 1, "{message}");
+        }
+        assert_eq!(rt.status("c"), "running");
+    });
+}
+
+#[test]
 fn edits_of_config_json_after_create_have_no_effect() {
     with_runtime(|rt| {
         let bundle = rt.bundle();

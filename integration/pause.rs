@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
-use harness::{Finished, Runtime, Value, wait_until, with_runtime};
+use harness::{Finished, Runtime, Value, json, wait_until, with_runtime};
 
 /// A running container that counts in `/tmp/n` as fast as it can.
 fn counting(rt: &Runtime) -> std::path::PathBuf {
@@ -147,6 +147,29 @@ fn ps_shows_a_table_as_ps_does_with_the_options_that_it_is_given() {
         rt.command(&["ps", "c", "--no-such-flag"]).run().fails_with("ps:");
         rt.command(&["ps", "-f", "xml", "c"]).run().fails_with("invalid format option");
         rt.delete_force("c");
+    });
+}
+
+#[test]
+fn ps_of_a_container_that_has_ended_lists_who_lives_on() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        rt.create(&bundle, "c").ok();
+        rt.kill("c", "KILL").ok();
+        rt.wait_stopped("c");
+        let nobody = rt.command(&["ps", "-f", "json", "c"]).run().ok().json();
+        assert!(nobody.as_array().is_none_or(Vec::is_empty), "{nobody}");
+        assert_eq!(rt.command(&["ps", "c"]).run().ok().stdout().lines().count(), 1, "the heading");
+        rt.delete("c").ok();
+
+        bundle.without_namespace("pid").shell("sleep 1111 & echo $!; exit 0");
+        let out = rt.create(&bundle, "c").ok();
+        rt.start("c").ok();
+        rt.wait_stopped("c");
+        let left: i64 = out.stdout().trim().parse().unwrap();
+        assert_eq!(rt.command(&["ps", "-f", "json", "c"]).run().ok().json(), json!([left]));
+        rt.delete("c").ok();
+        assert!(!harness::alive(left as i32));
     });
 }
 

@@ -65,7 +65,7 @@ fn refusals_name_the_value() {
         ),
         (
             with_rule(json!({"names": ["kill", "write"], "action": "SCMP_ACT_NOTIFY"})),
-            "linux.seccomp.syscalls[1].names[1]: SCMP_ACT_NOTIFY cannot be used for write",
+            "linux.seccomp.syscalls[1].names[1]: SCMP_ACT_NOTIFY cannot be used for the write syscall",
         ),
     ];
     for (profile, message) in cases {

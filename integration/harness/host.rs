@@ -103,7 +103,7 @@ impl Host {
     }
 
     /// Removes the prefix with all below it, deepest first.
-    pub(crate) fn remove_cgroups(prefix: &str) {
+    pub fn remove_cgroups(prefix: &str) {
         let mut all = cgroups(prefix);
         all.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
         for cgroup in all.into_iter().chain(tops(prefix).map(|(top, _)| top)) {

@@ -139,6 +139,7 @@ pub const DEVIATIONS: &[(Kind, &str, &str)] = &[
     (Kind::Crun, "lifecycle::commands_on_a_missing_container_say_so", OWN_WORDS),
     (Kind::Crun, "lifecycle::delete_needs_a_stopped_container", OWN_WORDS),
     (Kind::Crun, "lifecycle::kill_of_a_stopped_container_says_not_running", OWN_WORDS),
+    (Kind::Crun, "lifecycle::signal_0_asks_whether_there_is_a_process", OWN_WORDS),
     (Kind::Crun, "lifecycle::start_needs_a_created_container", OWN_WORDS),
     (
         Kind::Crun,
@@ -204,6 +205,7 @@ pub const DEVIATIONS: &[(Kind, &str, &str)] = &[
     (Kind::Runc, "security::links::cve_2026_41579", CONTROL),
     (Kind::Crun, "security::links::cve_2026_41579", CONTROL),
     (Kind::Crun, "pause::a_paused_container_is_killed_at_once", FROZEN),
+    (Kind::Crun, "pause::ps_of_a_container_that_has_ended_lists_who_lives_on", "ends by SIGSEGV"),
     (
         Kind::Crun,
         "pause::what_is_not_running_cannot_be_paused_and_what_is_not_paused_not_resumed",

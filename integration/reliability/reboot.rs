@@ -3,8 +3,11 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use harness::{Runtime, Value, alive, json, with_runtime};
+use harness::{Host, Runtime, Value, alive, json, wait_until, with_runtime};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 fn edit(rt: &Runtime, change: impl FnOnce(&mut Value)) {
     let file: PathBuf = rt.root().join("c/state.json");
@@ -32,8 +35,14 @@ fn a_record_of_another_boot_reads_as_stopped() {
         edit(rt, |record| record["boot_id"] = json!("00000000-0000-0000-0000-000000000000"));
         assert_eq!(rt.status("c"), "stopped");
         rt.kill("c", "KILL").fails_with("container not running");
+        rt.command(&["kill", "--all", "c", "KILL"]).run().silent();
+        assert_eq!(rt.command(&["ps", "-f", "json", "c"]).run().ok().json(), json!([]));
+        // What has the name of its cgroup is another one.
+        rt.delete("c").silent();
         assert!(alive(pid), "a process of this boot was signalled for a record of another one");
-        rt.delete("c").ok();
+        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+        wait_until("it has ended", Duration::from_secs(10), || !alive(pid));
+        Host::remove_cgroups(&rt.cgroup_prefix());
     });
 }
 

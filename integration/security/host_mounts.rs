@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use harness::peers::Kind;
 use harness::{Host, json, with_runtime};
 
 use super::blocks::writable;
@@ -50,6 +51,31 @@ fn a_user_namespace_mounts_nothing_on_the_host() {
             assert_eq!(Host::look(rt).mounts, before, "{propagation:?}, deleted");
         }
         rt.program(&["mount", "--make-rprivate", "/"]).run().ok();
+    });
+}
+
+/// Whoever finds a whole procfs or sysfs in its mount namespace, out of sight as that may be, may mount another one in a user namespace of
+/// its own: without the masks of the container.
+#[test]
+fn without_a_pivot_the_hosts_proc_and_sysfs_are_taken_away_too() {
+    with_runtime(|rt| {
+        for (user_namespace, flag) in [(false, "--no-pivot"), (true, "--no-pivot"), (false, "--keep")] {
+            if flag == "--keep" && rt.kind() == Kind::Crun {
+                continue;
+            }
+            let bundle = rt.bundle();
+            if user_namespace {
+                mapped(&bundle, rt);
+            }
+            bundle.edit(|c| c["process"]["user"] = json!({"uid": 1000, "gid": 1000}));
+            bundle.shell(
+                "own='busybox unshare -U -r -n -m -p -f busybox mount'; $own -t tmpfs t /tmp && echo may mount; \
+                 for type in proc sysfs; do $own -t $type $type /tmp && echo has another $type; done; exit 0",
+            );
+            let done = rt.command(&["run", flag, "--bundle", &bundle.arg(), "c"]).run().ok();
+            assert_eq!(done.stdout(), "may mount\n", "{flag} {user_namespace}: {}", done.describe());
+            rt.delete_force("c");
+        }
     });
 }
 

@@ -13,8 +13,7 @@ const BATCH: usize = 256;
 /// Sends `signal` to every process. SIGKILL reaches those that are just being made, and frozen ones.
 /// Nothing is sent where the cgroup was there before and the container perhaps never in it.
 pub fn kill_all(record: &CgroupRecord, signal: Signal) -> Result<(), Error> {
-    let owned = record.directories.first().is_none_or(|first| first.made.is_some());
-    if record.foreseen && !owned || super::systemd::is_gone(record)? {
+    if is_anothers(record)? {
         return Ok(());
     }
     let failed = |source| Error::Use { doing: "kill the processes of", source };
@@ -28,6 +27,12 @@ pub fn kill_all(record: &CgroupRecord, signal: Signal) -> Result<(), Error> {
         unless_gone(files::write(&unified.path.join("cgroup.kill"), "1")).map_err(failed)?;
     }
     freeze::thaw_tree(record).map_err(failed)
+}
+
+/// The container was perhaps never in it, and it was there before; or it is gone, and another has its name.
+pub(super) fn is_anothers(record: &CgroupRecord) -> Result<bool, Error> {
+    let owned = record.directories.first().is_none_or(|first| first.made.is_some());
+    Ok(record.foreseen && !owned || super::systemd::is_gone(record)?)
 }
 
 /// Version 1 cannot kill at once: while the cgroup is frozen nobody in it can fork or end.

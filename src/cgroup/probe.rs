@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 use crate::plan::cgroup::{Hierarchy, HostCgroups, Unified};
-use crate::sys::Errno;
 use crate::sys::cgroup::{self as sys, Mounted};
+use crate::sys::{Errno, mount};
 use crate::types::CgroupVersion;
 
 const USUAL: &str = "/sys/fs/cgroup";
@@ -119,24 +119,8 @@ fn find_mount(mountinfo: &str, hierarchy: &str, own: &str) -> Option<(PathBuf, P
             names => kind == "cgroup" && names.split(',').all(|name| options.split(',').any(|o| o == name)),
         };
         let own = Path::new(own).strip_prefix(root.trim_start_matches('/')).unwrap_or(Path::new(""));
-        found.then(|| (unescape(point), own.to_owned()))
+        found.then(|| (mount::unescape(point), own.to_owned()))
     })
-}
-
-/// mountinfo writes space, tab, newline and backslash as three octal digits.
-fn unescape(text: &str) -> PathBuf {
-    let mut parts = text.split('\\');
-    let mut whole = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        match part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                whole.push(char::from(byte));
-                whole.push_str(&part[3..]);
-            }
-            None => whole.push_str(part),
-        }
-    }
-    PathBuf::from(whole)
 }
 
 #[cfg(test)]

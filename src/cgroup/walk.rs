@@ -9,10 +9,10 @@ use crate::sys::{self, Errno, cgroup as files};
 use crate::types::{CgroupRecord, Pid};
 
 /// The processes in a container's cgroups, those in its sub-cgroups included. A cgroup that is gone
-/// has none.
+/// has none, and of one that is not the container's nobody is listed.
 pub fn procs(record: &CgroupRecord) -> Result<Vec<Pid>, Error> {
     let Some(directory) = record.directories.first() else { return Ok(Vec::new()) };
-    if super::systemd::is_gone(record)? {
+    if super::kill::is_anothers(record)? {
         return Ok(Vec::new());
     }
     procs_below(&directory.path).map_err(|source| Error::Use { doing: "read", source })

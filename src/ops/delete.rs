@@ -8,7 +8,7 @@ use super::{Place, Result, hook_state};
 use crate::hooks::Status;
 use crate::hooks::{self, Place as HookPlace};
 use crate::plan;
-use crate::state::{Error as StoreError, Locked, Record, Removable, Stage, Store};
+use crate::state::{Error as StoreError, Locked, Record, Removable, Stage, Store, of_this_boot};
 use crate::sys::proc::Proc;
 use crate::sys::{self, Errno, process, socket, timing};
 use crate::types::{ProcessRef, Signal};
@@ -28,8 +28,8 @@ pub fn delete(place: &Place, options: &DeleteOptions) -> Result<()> {
         Err(StoreError::Unknown(_)) if options.force => return Ok(()),
         container => container?,
     };
-    let record = container.record()?;
     let proc = Proc::host()?;
+    let record = of_this_boot(container.record()?, &proc)?;
     let removable = container.state(&record, &proc)?.to_delete(&options.id, options.force)?;
     if let Removable::Alive(init) = removable {
         end(&record, init, &proc)?;

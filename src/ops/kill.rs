@@ -5,14 +5,23 @@ use std::os::fd::OwnedFd;
 use super::options::KillOptions;
 use super::{Place, Result};
 use crate::cgroup;
-use crate::state::{Record, Stage, State, Store};
+use crate::state::{Error as StoreError, Record, Refused, Stage, State, Store, of_this_boot};
 use crate::sys::proc::Proc;
 use crate::sys::{self, Errno, process};
-use crate::types::{CgroupVersion, Signal};
+use crate::types::{CgroupVersion, ContainerId, Signal};
 
 /// Why the signal was not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// There is no process.
+    #[error(transparent)]
+    NotRunning(#[from] Refused),
+    /// Its record could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It stays frozen.
+    #[error(transparent)]
+    Cgroup(#[from] cgroup::Error),
     /// The process ended between our looking and our sending.
     #[error("os: process already finished")]
     Finished,
@@ -22,7 +31,7 @@ pub enum Error {
         /// Which signal.
         signal: Signal,
         /// Whose.
-        id: String,
+        id: ContainerId,
         /// Why.
         source: sys::Error,
     },
@@ -31,30 +40,35 @@ pub enum Error {
 /// Sends the signal. Takes no lock: a container must be killable while another command waits for it.
 pub fn kill(place: &Place, options: &KillOptions) -> Result<()> {
     let store = Store::open(&place.root)?;
-    let record = store.load(&options.id)?;
-    if options.all {
+    let proc = Proc::host()?;
+    let record = of_this_boot(store.load(&options.id)?, &proc)?;
+    let cgroup = record.cgroup.as_ref().filter(|cgroup| !cgroup.directories.is_empty());
+    match (options.all, cgroup) {
+        (false, _) => Ok(kill_init(&store, &record, options.signal, &proc)?),
         // Not a question of the state: others may live on when the first process has ended.
-        return match &record.cgroup {
-            Some(cgroup) => Ok(cgroup::kill_all(cgroup, options.signal)?),
-            None => Ok(()),
-        };
+        (true, Some(cgroup)) => Ok(cgroup::kill_all(cgroup, options.signal)?),
+        // Of the others nobody knows. Those of its pid namespace end with the first.
+        (true, None) => match kill_init(&store, &record, options.signal, &proc) {
+            Err(Error::NotRunning(_) | Error::Finished) => Ok(()),
+            done => Ok(done?),
+        },
     }
-    let refused =
-        |source| Error::Refused { signal: options.signal, id: options.id.as_str().to_owned(), source };
+}
+
+fn kill_init(store: &Store, record: &Record, signal: Signal, proc: &Proc) -> std::result::Result<(), Error> {
+    let refused = |source| Error::Refused { signal, id: record.id.clone(), source };
     // Opened before the look at its start time: what has that start time then is what we hold.
-    let init = open_init(&record).map_err(refused)?;
-    let state = store.state(&record, &Proc::host()?)?;
+    let init = open_init(record).map_err(refused)?;
+    let state = store.state(record, proc)?;
     state.to_signal()?;
     let init = init.ok_or(Error::Finished)?;
-    match process::signal(&init, options.signal) {
-        Err(error) if error.errno == Errno::ESRCH => return Err(Error::Finished.into()),
+    match process::signal(&init, signal) {
+        Err(error) if error.errno == Errno::ESRCH => return Err(Error::Finished),
         sent => sent.map_err(refused)?,
     }
     match (&record.cgroup, state) {
         // Frozen by version 1, a process does not even die.
-        (Some(cgroup), State::Paused(_))
-            if options.signal == Signal::KILL && cgroup.version == CgroupVersion::V1 =>
-        {
+        (Some(cgroup), State::Paused(_)) if signal == Signal::KILL && cgroup.version == CgroupVersion::V1 => {
             Ok(cgroup::thaw(cgroup)?)
         }
         _ => Ok(()),

@@ -6,10 +6,10 @@ use std::process::{Command, Stdio};
 use super::options::PsOptions;
 use super::{Place, Result, own_cgroup};
 use crate::cgroup;
-use crate::state::Store;
+use crate::state::{Refused, State, Store, of_this_boot};
 use crate::sys::error::describe_io;
 use crate::sys::proc::Proc;
-use crate::types::{ContainerId, Pid};
+use crate::types::{CgroupRecord, ContainerId, Pid};
 
 /// ps(1) did not help.
 #[derive(Debug, thiserror::Error)]
@@ -22,12 +22,21 @@ enum Error {
     NoPid,
 }
 
-/// The pids of all its processes.
+/// The pids of all its processes; none of a container that has ended.
 pub fn pids(place: &Place, id: &ContainerId) -> Result<Vec<i32>> {
     let store = Store::open(&place.root)?;
-    let record = store.load(id)?;
-    store.state(&record, &Proc::host()?)?.to_signal()?;
-    Ok(cgroup::procs(own_cgroup(&record)?)?.into_iter().map(|Pid(pid)| pid).collect())
+    let proc = Proc::host()?;
+    let record = of_this_boot(store.load(id)?, &proc)?;
+    match (store.state(&record, &proc)?, &record.cgroup) {
+        (State::Creating(_), _) => Err(Refused::NotRunning.into()),
+        // Others may live on when the first process has ended.
+        (State::Stopped(_), cgroup) => Ok(cgroup.as_ref().map_or(Ok(Vec::new()), procs)?),
+        _ => Ok(procs(own_cgroup(&record)?)?),
+    }
+}
+
+fn procs(cgroup: &CgroupRecord) -> std::result::Result<Vec<i32>, cgroup::Error> {
+    Ok(cgroup::procs(cgroup)?.into_iter().map(|Pid(pid)| pid).collect())
 }
 
 /// What ps(1) says about them: its output without the lines of other processes.

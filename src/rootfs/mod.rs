@@ -6,6 +6,7 @@ mod copy_up;
 mod devices;
 mod mask;
 mod mounts;
+mod over;
 mod place;
 mod root;
 
@@ -210,7 +211,7 @@ impl<'a> Rootfs<'a> {
         let doing = || "entering the root".to_owned();
         match (has_own_mounts(self.plan), self.plan.pivot) {
             (true, true) => mount::pivot(&self.root).doing(doing)?,
-            (true, false) => mount::move_to_root(&self.root).doing(doing)?,
+            (true, false) => over::move_over(&self.root)?,
             (false, _) => mount::change_root(&self.root).doing(doing)?,
         }
         if let Some(Propagation { kind, recursive }) = self.plan.rootfs_propagation {

@@ -23,7 +23,7 @@ pub enum Reason {
     #[error("SCMP_ACT_NOTIFY cannot be the default action")]
     NotifyByDefault,
     /// The runtime could no longer report from the filtered process.
-    #[error("SCMP_ACT_NOTIFY cannot be used for write")]
+    #[error("SCMP_ACT_NOTIFY cannot be used for the write syscall")]
     NotifyWrite,
     /// Nobody would ever answer.
     #[error("SCMP_ACT_NOTIFY needs a listenerPath")]

@@ -40,6 +40,14 @@ pub fn boot_id(proc: &Proc) -> sys::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
 }
 
+/// A record without what has ended with the boot that it is of: what has the names of its cgroups and mounts since is somebody else's.
+pub fn of_this_boot(record: Record, proc: &Proc) -> sys::Result<Record> {
+    match record.boot_id == boot_id(proc)? {
+        true => Ok(record),
+        false => Ok(Record { cgroup: None, covered_mount: None, resctrl: None, ..record }),
+    }
+}
+
 fn look(record: &Record, proc: &Proc, lock_held: bool) -> Result<State> {
     let facts = gather(record, proc, lock_held).map_err(|source| Error::Container {
         doing: "look at",

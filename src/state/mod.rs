@@ -7,7 +7,7 @@ mod observe;
 mod record;
 mod store;
 
-pub use facts::boot_id;
+pub use facts::{boot_id, of_this_boot};
 pub use locked::{Locked, Released, Reservation};
 pub use observe::{
     Created, Creating, Facts, Paused, Refused, Removable, Running, State, Status, Stopped, observe,

@@ -4,7 +4,7 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -283,11 +283,26 @@ pub fn pivot(root: impl AsFd) -> Result<()> {
     nix::mount::umount2(".", MntFlags::MNT_DETACH).named(|| "umount2(old root, MNT_DETACH)".to_owned())
 }
 
-/// Moves the mount `root` over `/` and makes it this process's root (where pivot_root(2) cannot work: `/` is a ramfs).
-pub fn move_to_root(root: impl AsFd) -> Result<()> {
+/// Moves the mount `root` over `/`, and enters it as the working directory (where pivot_root(2) cannot work: `/` is a ramfs).
+pub fn move_over(root: impl AsFd) -> Result<()> {
     nix::unistd::fchdir(&root).named(|| format!("fchdir({})", show_fd(&root)))?;
-    attach(&root, super::fd::cwd(), Path::new("/"))?;
-    change_root(&root)
+    attach(&root, super::fd::cwd(), Path::new("/"))
+}
+
+/// /proc/self/mountinfo writes space, tab, newline and backslash as three octal digits.
+pub fn unescape(text: &str) -> PathBuf {
+    let mut parts = text.split('\\');
+    let mut whole = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                whole.push(char::from(byte));
+                whole.push_str(&part[3..]);
+            }
+            None => whole.push_str(part),
+        }
+    }
+    PathBuf::from(whole)
 }
 
 /// chroot(2) to a directory.

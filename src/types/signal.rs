@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A signal that can be sent: 1 to 64.
+/// A signal that can be sent: 1 to 64, or 0, which only asks whether one could be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Signal(i32);
 
@@ -63,11 +63,12 @@ impl Signal {
     /// SIGTERM
     pub const TERM: Self = Self(15);
 
-    /// Reads `TERM`, `SIGTERM`, `sigterm`, `15`, `RTMIN+3` or `SIGRTMAX-1`.
+    /// Reads `TERM`, `SIGTERM`, `sigterm`, `15`, `0`, `RTMIN+3` or `SIGRTMAX-1`.
     pub fn parse(text: &str) -> Result<Self, UnknownSignal> {
         let unknown = || UnknownSignal(text.to_owned());
         if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-            return text.parse().ok().and_then(Self::from_number).ok_or_else(unknown);
+            let number = text.parse().map_err(|_| unknown())?;
+            return Some(Self(number)).filter(|_| (0..=64).contains(&number)).ok_or_else(unknown);
         }
         let upper = text.to_ascii_uppercase();
         let name = upper.strip_prefix("SIG").unwrap_or(&upper);
@@ -102,6 +103,7 @@ impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match NAMES.iter().find(|(_, number)| *number == self.0) {
             Some((name, _)) => write!(f, "SIG{name}"),
+            None if self.0 == 0 => f.write_str("no signal"),
             None => write!(f, "SIGRTMIN+{}", self.0 - 34),
         }
     }
@@ -113,14 +115,20 @@ mod tests {
 
     #[test]
     fn signals_by_name_and_number() {
-        let table =
-            [("TERM", 15), ("SIGKILL", 9), ("sighup", 1), ("64", 64), ("RTMIN+3", 37), ("SIGRTMAX-1", 63)];
+        let table = [
+            ("TERM", 15),
+            ("0", 0),
+            ("SIGKILL", 9),
+            ("sighup", 1),
+            ("64", 64),
+            ("RTMIN+3", 37),
+            ("SIGRTMAX-1", 63),
+        ];
         for (text, number) in table {
             assert_eq!(Signal::parse(text).unwrap().number(), number, "{text}");
         }
         for bad in [
             "",
-            "0",
             "65",
             "-9",
             "+9",
