@@ -105,7 +105,7 @@ fn labels(wanted: &Process) -> Result<(), Error> {
     }
     let proc = Proc::host().at(Step::Proc)?;
     if let Some(profile) = &wanted.apparmor_profile {
-        lsm::set_apparmor(&proc, profile).at(Step::Label)?;
+        lsm::set_apparmor(&proc, profile, wanted.no_new_privileges).at(Step::Label)?;
     }
     if let Some(label) = &wanted.selinux_label {
         lsm::set_selinux(&proc, label).at(Step::Label)?;

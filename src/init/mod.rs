@@ -341,7 +341,7 @@ fn write_proc(plan: &Plan, proc: &Proc) -> Result<(), Error> {
     }
     let Some(process) = &plan.process else { return Ok(()) };
     if let Some(profile) = &process.apparmor_profile {
-        lsm::set_apparmor(proc, profile).at(Step::Label)?;
+        lsm::set_apparmor(proc, profile, process.no_new_privileges).at(Step::Label)?;
     }
     if let Some(label) = &process.selinux_label {
         lsm::set_selinux(proc, label).at(Step::Label)?;

@@ -11,7 +11,7 @@ use crate::sys::fd::{self, Resolve};
 use crate::sys::namespace;
 use crate::sys::proc::Proc;
 use crate::types::ContainerId;
-use crate::{network, resctrl};
+use crate::{lsm, network, resctrl};
 
 /// The name that stands for the container's in what depends on it.
 const NAME: &str = "check";
@@ -38,7 +38,7 @@ pub fn check(place: &Place, bundle: &Path) -> Result<Vec<Finding>> {
     let mut findings = plan::check(&loaded, &options, &host);
     findings.extend(shipped::findings(&loaded.spec));
     if let Ok(plan) = plan::build(&loaded, &options, &host) {
-        look(&plan, &options.id, &mut findings);
+        look(&plan, &options.id, &proc, &mut findings);
     }
     Ok(findings)
 }
@@ -56,10 +56,13 @@ fn error_of(text: &str) -> Finding {
 }
 
 /// Whether what the plan takes from the host is there.
-fn look(plan: &Plan, id: &ContainerId, findings: &mut Vec<Finding>) {
+fn look(plan: &Plan, id: &ContainerId, proc: &Proc, findings: &mut Vec<Finding>) {
     if let Err(problem) = fd::check_directory(&plan.rootfs) {
         let place = plan.rootfs.clone();
         findings.push(Finding::error("root.path", chain(&launched::Error::Rootfs(place, problem))));
+    }
+    if let Some(Err(problem)) = plan.process.as_ref().map(|process| lsm::check(proc, process)) {
+        findings.push(Finding::error(problem.path(), chain(&problem)));
     }
     for join in &plan.namespaces.join {
         if let Err(problem) = namespace::open(&join.path, join.kind) {

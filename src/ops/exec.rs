@@ -14,6 +14,7 @@ use crate::cgroup;
 use crate::hooks;
 use crate::init::{self, Join};
 use crate::link::{self, FromInit, KegEnd, ToInit};
+use crate::lsm;
 use crate::plan::{self, Process};
 use crate::resctrl;
 use crate::spec;
@@ -123,6 +124,7 @@ fn decide(place: &Place, store: &Store, options: &ExecOptions, proc: &Proc) -> R
     let exec = plan::exec(&container, document, &options.process, &probe::without_cgroups(proc)?);
     let exec = exec.map_err(|plan::Error { path, problem }| Error::Process { path, problem })?;
     exec.warnings.into_iter().for_each(|warning| place.note(warning));
+    lsm::check(proc, &exec.process)?;
     Ok(exec.process)
 }
 

@@ -26,7 +26,7 @@ use crate::sys::proc::Proc;
 use crate::sys::process::{self, Spawn};
 use crate::sys::{descriptors, namespace, socket};
 use crate::types::NamespaceKind;
-use crate::{network, resctrl};
+use crate::{lsm, network, resctrl};
 
 /// The socket on which a created container's init waits for `start`.
 pub(super) const START_SOCKET: &str = "start.sock";
@@ -62,6 +62,7 @@ fn launch_after(
         plan.warnings.iter().for_each(|warning| place.note(warning));
     }
     check_rootfs(&plan)?;
+    plan.process.as_ref().map_or(Ok(()), |process| lsm::check(&proc, process))?;
     let devices = network::Devices::find(&plan)?;
     let groups = plan.intel_rdt.as_ref().map(|wanted| resctrl::Groups::find(wanted, &options.id));
     let mut resctrl = groups.transpose()?;

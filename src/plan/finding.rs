@@ -32,10 +32,12 @@ pub struct Finding {
 const ADVICE: &[(&str, &str)] = &[
     ("ociVersion", "write the version of the specification that the file was made for, such as 1.2.0"),
     ("root", "name the directory of the root file system, absolute or relative to the bundle"),
+    ("process.apparmorProfile", "leave it out, or use a host with AppArmor and the profile loaded"),
     ("process.args", "name the program, then its arguments"),
     ("process.cwd", "name a directory of the container, beginning with /"),
     ("process.env", "write each variable as NAME=value"),
     ("process.rlimits", "list each type once, the soft limit not above the hard one"),
+    ("process.selinuxLabel", "leave it out, or use a host with SELinux"),
     ("process.user", "use ids that the container's user namespace maps"),
     ("mounts", "`keg features` lists the options that are keg's; others are data for the file system"),
     ("hooks", "a hook needs an absolute path, and a timeout above zero or none at all"),
