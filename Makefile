@@ -31,6 +31,7 @@ ROOT_TEST := $(if $(SUDO),env CARGO_TARGET_$(shell echo $(HOST_TRIPLE) | tr a-z-
 VM_IMAGE ?= target/vm
 TEST ?=
 VM_LIMIT ?= 600
+IN_VM = $(AS_ROOT) integration/vm/run.sh --read-only --timeout $(VM_LIMIT) --env KEG_UNDER_TEST --env KEG_DRIVER --env KEG_SWEEP
 
 PACKAGES := attr bash binutils buildah busybox-static crun gcc iproute2 jq libarchive-tools libc6-dev libcap2-bin mmdebstrap runc skopeo \
 	strace uidmap umoci util-linux
@@ -94,7 +95,8 @@ vm: build probe image vm-image ## tests on cgroups of version 2 with systemd, in
 	@executable=$$(RUSTFLAGS='-C target-feature=+crt-static' CARGO_PROFILE_DEV_STRIP=debuginfo cargo test --locked --no-run -p integration \
 		--target $(HOST_TRIPLE) -j $(JOBS) --message-format=json-render-diagnostics \
 		| jq -r 'select(.executable and .target.name == "integration").executable') && cp "$$executable" target/integration-tests
-	@$(AS_ROOT) integration/vm/run.sh --read-only --timeout $(VM_LIMIT) --env KEG_UNDER_TEST --env KEG_DRIVER --env KEG_SWEEP "$(VM_IMAGE)" . integration/vm/tests.sh $(TEST)
+	@$(IN_VM) "$(VM_IMAGE)" . integration/vm/tests.sh $(TEST)
+	@[ -n "$(TEST)" ] || $(IN_VM) --append "security=selinux selinux=1 enforcing=0" "$(VM_IMAGE)" . integration/vm/tests.sh
 
 test: setup lint unit integration vm ## everything: what is missing is installed, then all checks and tests
 	@if [ -n "$(RUNTIME_TOOLS)" ]; then $(MAKE) --no-print-directory runtime-tools; \

@@ -147,3 +147,23 @@ fn file_of_memory(rt: &Runtime) -> Option<PathBuf> {
     let there = names.iter().find_map(|name| file(rt, name));
     there.or_else(|| hierarchies().into_iter().find(|mount| mount.ends_with("memory")))
 }
+
+/// Deprecated by the specification, and gone from the kernel: a container that asks for it runs, and a person can be told.
+#[test]
+fn kernel_memory_is_not_limited_and_check_says_so() {
+    with_runtime(|rt| {
+        if !rt.only_keg("others have no `check`") {
+            return;
+        }
+        let bundle = rt.bundle();
+        bundle.edit(|c| c["linux"]["resources"]["memory"] = json!({"kernel": 8_388_608}));
+        let found = rt.command(&["check", &bundle.arg()]).run().ok().stdout();
+        let line = "warning: linux.resources.memory.kernel: the kernel has no such limit since Linux 5.16";
+        assert!(found.contains(line), "{found}");
+        let name = "memory.kmem.limit_in_bytes";
+        let unlimited = hierarchies().into_iter().find_map(|mount| fs::read_to_string(mount.join(name)).ok());
+        let (error, values) = set(rt, &json!({"memory": {"kernel": 8_388_608}}), &[name]);
+        assert_eq!(error, "");
+        assert_eq!(values[0], unlimited.map(|text| text.trim().to_owned()));
+    });
+}

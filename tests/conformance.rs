@@ -167,7 +167,18 @@ fn places() -> String {
         let host = if file.module == "systemd::" { "none" } else { "all" };
         writeln!(text, "| `{}` | {host} | {} | {} |", file.path, cell("cgroupfs"), cell("systemd")).unwrap();
     }
-    text += "| all other files | all | none | none |\n\nWhat a scope cannot have, a path, a place that was there, is not asked of systemd; \
+    let selinux = run.iter().filter(|(_, drivers)| drivers.iter().any(|one| one == "selinux"));
+    let selinux: Vec<_> = selinux.map(|(filter, _)| format!("`{}`", filter.trim_end_matches("::"))).collect();
+    text += "| all other files | all | none | none |\n\n";
+    writeln!(
+        text,
+        "The guest has AppArmor. A second one, whose kernel has SELinux instead and loads `integration/vm/selinux.cil`, runs {}. Nothing here \
+         has resctrl:\nits groups are made, entered and removed in a directory that looks like one, and a container that wants one where there \
+         is none is refused.\n",
+        selinux.join(", ")
+    )
+    .unwrap();
+    text += "What a scope cannot have, a path, a place that was there, is not asked of systemd; \
              some tests look for a controller or a device first, and say so where there\nis none. Left out of the virtual machine:\n\n";
     for (test, reason) in out {
         let (module, name) = test.rsplit_once("::").unwrap();
@@ -183,7 +194,10 @@ fn what_the_virtual_machine_runs_exists() {
     for (filter, drivers) in run {
         assert!(files.iter().any(|file| file.module.starts_with(&filter)), "{filter}: no such tests");
         assert!(!drivers.is_empty(), "{filter}: no driver");
-        assert!(drivers.iter().all(|one| one == "cgroupfs" || one == "systemd"), "{filter}: {drivers:?}");
+        assert!(
+            drivers.iter().all(|one| ["cgroupfs", "systemd", "selinux"].contains(&one.as_str())),
+            "{filter}: {drivers:?}"
+        );
     }
     for (test, _) in out {
         let (module, name) = test.rsplit_once("::").unwrap();

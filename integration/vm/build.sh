@@ -3,14 +3,15 @@
 #
 #   DIR/vmlinux    Debian's kernel, unpacked: the guest need not do it
 #   DIR/initrd     busybox and the modules that it takes to mount the root
-#   DIR/root.ext4  systemd, D-Bus, AppArmor, other runtimes to compare with, and the user "user" (1000, 65,536 subordinate ids)
+#   DIR/root.ext4  systemd, D-Bus, AppArmor, a compiler of SELinux policies, other runtimes to compare with, and the user "user"
+#                  (1000, 65,536 subordinate ids)
 #
 # What is the project's own in the guest (guest/) is added when it boots, by run.sh. Needs root.
 set -euo pipefail
 
 out=$(realpath -m "$1")
 packages=apparmor,attr,bash,busybox-static,crun,dbus,dbus-user-session,iproute2,kmod,libcap2-bin,libpam-systemd,procps,runc
-packages+=,strace,systemd,systemd-sysv,uidmap,util-linux
+packages+=,secilc,strace,systemd,systemd-sysv,uidmap,util-linux
 mark=$out/.built-from-$(sha256sum <"$0" | cut -c1-16)
 
 say() { echo "guest: $*"; }

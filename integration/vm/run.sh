@@ -7,6 +7,7 @@
 #   --plain        a shell is PID 1 instead of systemd
 #   --read-only    SHARED cannot be changed
 #   --env NAME     hand on a variable
+#   --append TEXT  words for the kernel's command line, after all others
 #   --cpus N       default 2
 #   --memory MB    default 1536
 #   --timeout S    end the guest after S seconds (default 600): status 124
@@ -14,7 +15,7 @@
 # 125: the guest ended without a status, or could not be started.
 # In the guest, `as-user COMMAND...` runs a command as an unprivileged user in a session of its own.
 set -u
-mode=systemd cpus=2 memory=1536 timeout=600 access=rw variables=()
+mode=systemd cpus=2 memory=1536 timeout=600 access=rw append= variables=()
 
 die() {
     echo "vm: $*" >&2
@@ -26,6 +27,7 @@ while [ $# -gt 0 ]; do
     --plain) mode=plain ;;
     --read-only) access=ro ;;
     --env) variables+=("$2"); shift ;;
+    --append) append=$2; shift ;;
     --cpus) cpus=$2; shift ;;
     --memory) memory=$2; shift ;;
     --timeout) timeout=$2; shift ;;
@@ -77,7 +79,7 @@ mv "$work/initrd/root" "$work/initrd/guest"
 # norandmaps is the biggest win by far: the emulator throws translated code away with every address that changes.
 options="console=ttyS0 quiet loglevel=4 panic=-1 reboot=t mitigations=off random.trust_cpu=on tsc=reliable lpj=4000000 no_timer_check
     raid=noautodetect norandmaps systemd.unit=guest.target systemd.show_status=0 systemd.log_target=null
-    guest.mode=$mode guest.share=$access"
+    guest.mode=$mode guest.share=$access $append"
 mkfifo "$work/output"
 cat "$work/output" &
 copier=$!

@@ -1,6 +1,6 @@
 #!/bin/sh
 # In the guest: runs the integration tests of the clone at /share, with the arguments of Rust's test programs and KEG_DRIVER as the cgroup
-# driver; without arguments what the suite names, with each driver.
+# driver; without arguments what the suite names, with each driver, or on a kernel with SELinux what it names for that.
 # What is executed lies on the guest's own disk: pages of programs come slowly from a shared directory.
 set -eu
 mkdir -p /keg/target/debug /keg/integration
@@ -11,6 +11,13 @@ export CARGO_MANIFEST_DIR=/keg/integration KEG_UNDER_TEST="${KEG_UNDER_TEST:-/ke
 cd /keg/integration
 # The session's directory is to be there before tests have mount namespaces of their own.
 as-user true
+
+# A kernel that was told to have SELinux has no policy yet.
+if [ -d /sys/fs/selinux ]; then
+    mountpoint -q /sys/fs/selinux || mount -t selinuxfs selinuxfs /sys/fs/selinux
+    secilc /share/integration/vm/selinux.cil -o /run/selinux-policy -f /dev/null
+    cat /run/selinux-policy >/sys/fs/selinux/load
+fi
 
 run() {
     export KEG_DRIVER="$1"
@@ -28,11 +35,20 @@ run() {
     run "${KEG_DRIVER:-cgroupfs}" "$@"
     exit
 }
+named() {
+    awk -v driver="$1" '/^#/ {next} $1 == "-" {sub(/:$/, "", $2); print "--skip", $2; next}
+        {for (n = 2; n <= NF; n++) if ($n == driver) print $1}' /share/integration/vm/suite
+}
+
 status=0
+if [ -d /sys/fs/selinux ]; then
+    # shellcheck disable=SC2046
+    run cgroupfs $(named selinux)
+    exit
+fi
 for driver in cgroupfs systemd; do
     # shellcheck disable=SC2046
-    run $driver $(awk -v driver=$driver '/^#/ {next} $1 == "-" {sub(/:$/, "", $2); print "--skip", $2; next}
-        {for (n = 2; n <= NF; n++) if ($n == driver) print $1}' /share/integration/vm/suite) || status=1
+    run $driver $(named $driver) || status=1
 done
 left=$(systemctl list-units --all --plain --no-legend 'keg-*'; systemctl list-units --failed --plain --no-legend)
 [ -z "$left" ] || {
