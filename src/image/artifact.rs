@@ -1,6 +1,6 @@
 //! What lies in a layout beside images: signatures, lists of components, indexes of layers.
 
-use super::document::{Descriptor, Manifest};
+use super::document::{Descriptor, Index, Manifest};
 
 /// What an artifact of this type is called, with its article.
 fn name(media_type: &str) -> Option<&'static str> {
@@ -56,6 +56,11 @@ pub fn from_manifest(manifest: &Manifest) -> Option<String> {
     let subject = manifest.subject.as_ref()?;
     let about = subject.digest().map_or_else(|_| "another manifest".to_owned(), |digest| digest.to_string());
     Some(format!("an artifact about {about}"))
+}
+
+/// What an index is, if it says that it is no list of images.
+pub fn from_index(index: &Index) -> Option<String> {
+    (!index.artifact_type.is_empty()).then(|| describe(&index.artifact_type))
 }
 
 fn is_image_config(media_type: &str) -> bool {

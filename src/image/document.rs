@@ -81,12 +81,19 @@ struct DescribedPlatform {
     os_features: Vec<String>,
 }
 
-/// An image index or a Docker manifest list: one image for several platforms, or several images.
+/// An image index or a Docker manifest list: one image for several platforms, or several images; an artifact may have this form, too.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Index {
     /// What it lists.
     #[serde(deserialize_with = "nullable")]
     pub manifests: Vec<Descriptor>,
+    /// What an artifact is.
+    #[serde(default, deserialize_with = "nullable")]
+    pub artifact_type: String,
+    /// What an artifact is about.
+    #[serde(default)]
+    pub subject: Option<Box<Descriptor>>,
 }
 
 /// One image for one platform, or an artifact.

@@ -33,7 +33,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { image, digest, platform, layers, entries, .. } = self;
         let plural = |count: u64| if count == 1 { "" } else { "s" };
-        writeln!(f, "unpacked {image} ({platform})")?;
+        writeln!(f, "unpacked {} ({})", harmless(image), harmless(&platform.to_string()))?;
         writeln!(f, "  manifest {digest}")?;
         writeln!(
             f,
@@ -46,6 +46,27 @@ impl fmt::Display for Report {
         )?;
         self.notes.iter().try_for_each(|note| writeln!(f, "  note: {note}"))
     }
+}
+
+/// Words of an image as they are shown: they neither move the cursor nor turn the line around.
+fn harmless(text: &str) -> String {
+    text.trim().replace(|char: char| char.is_control() || is_format(char), " ")
+}
+
+/// [`harmless`], and not so many that they fill the screen.
+pub(super) fn shown(text: &str) -> String {
+    const MOST: usize = 160;
+    let text = harmless(text);
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}
+
+/// Characters without a shape of their own: direction of writing, ends of lines, tags, joiners.
+fn is_format(char: char) -> bool {
+    matches!(char, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// A size as people read it: `170.3 MB`.
@@ -62,7 +83,7 @@ pub(super) fn bytes(count: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Report, bytes};
+    use super::{Report, bytes, shown};
     use crate::image::{ImageRef, Platform};
     use crate::types::Digest;
 
@@ -77,6 +98,12 @@ mod tests {
         ] {
             assert_eq!(bytes(count), text);
         }
+    }
+
+    #[test]
+    fn words_of_an_image_stay_on_their_line() {
+        assert_eq!(shown(" a\u{1b}[2J\r\nb\u{9b}c\u{202e}d\u{2028}e "), "a [2J  b c d e");
+        assert_eq!(shown(&"é".repeat(161)), format!("{}...", "é".repeat(160)));
     }
 
     #[test]

@@ -6,11 +6,15 @@ use serde_json::{Value, json};
 use super::layout::{INDEX, MANIFEST, config};
 use super::{Layout, World, file, tar};
 
-fn look(layout: &Layout, reference: &str) -> Result<Inspection, String> {
+fn within(layout: &Layout, reference: &str, limits: &Limits) -> Result<Inspection, String> {
     let world = World::begin();
     layout.write(&world.layout());
     let image = format!("{}{reference}", world.layout().display()).parse().unwrap();
-    inspect(&image, &Limits::default()).map_err(|error| error.to_string())
+    inspect(&image, limits).map_err(|error| error.to_string())
+}
+
+fn look(layout: &Layout, reference: &str) -> Result<Inspection, String> {
+    within(layout, reference, &Limits::default())
 }
 
 fn digest(descriptor: &Value) -> String {
@@ -33,8 +37,7 @@ fn rich() -> (Layout, Vec<String>) {
     let mut about = config(&layers);
     about["created"] = json!("2024-05-06T07:08:09Z");
     about["author"] = json!("somebody");
-    about["config"] =
-        json!({"Entrypoint": ["/bin/app", "two words"], "Env": ["A=b"], "Labels": {"k": "v\u{1b}[2J"}});
+    about["config"] = json!({"Entrypoint": ["/bin/app", "two words"], "Env": ["A=b"], "Labels": {"k": "v\u{1b}[2J\u{202e}"}});
     about["history"] =
         json!([{"created_by": "ENV A=b", "empty_layer": true}, {"created_by": "COPY a /", "comment": "c"}]);
     let mut amd64 = layout.image(&layers, about);
@@ -129,4 +132,107 @@ fn what_cannot_be_read_is_shown_as_such() {
     assert!(text.contains("problem: the blob is damaged: its content has digest sha256:"), "{text}");
     assert!(look(&layout, ":v2").unwrap_err().ends_with("nothing in the layout is called so"));
     assert_eq!(look(&Layout::empty(), "").unwrap().to_string(), "the layout holds no image\n");
+}
+
+fn value(layout: &Layout, reference: &str) -> Value {
+    serde_json::to_value(look(layout, reference).unwrap()).unwrap()
+}
+
+/// What something is called, with what refers to it.
+fn outline(node: &Value) -> String {
+    let name = node["artifact"].as_str().or(node["name"].as_str()).unwrap_or("image");
+    let referrers = node["referrers"].as_array().cloned().unwrap_or_default();
+    match referrers.iter().map(outline).collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => name.to_owned(),
+        some => format!("{name} ({some})"),
+    }
+}
+
+fn outlines(found: &Value) -> Vec<String> {
+    found["entries"].as_array().unwrap().iter().map(outline).collect()
+}
+
+#[test]
+fn of_two_names_each_shows_what_refers_to_the_image() {
+    let layers = [tar(&[file("a", "")])];
+    let mut layout = Layout::empty();
+    let image = layout.image(&layers, config(&layers));
+    layout.tag("v1", image.clone());
+    layout.tag("v2", image.clone());
+    let signature = artifact(&mut layout, "application/vnd.cncf.notary.signature", &image);
+    layout.list(signature);
+    for name in ["v1", "v2"] {
+        let found = value(&layout, &format!(":{name}"));
+        assert_eq!(outlines(&found), [format!("{name} (a Notation signature)")], "{found:#}");
+    }
+}
+
+#[test]
+fn an_artifact_is_found_by_its_own_name() {
+    let (layout, digests) = rich();
+    let found = value(&layout, &format!(":{}.sig", digests[1].replace(':', "-")));
+    assert_eq!(outlines(&found), ["a cosign signature"], "{found:#}");
+}
+
+#[test]
+fn what_refers_to_what_is_not_here_keeps_what_refers_to_itself() {
+    let mut layout = Layout::empty();
+    let missing = json!({"digest": format!("sha256:{}", "1".repeat(64)), "size": 1});
+    let components = artifact(&mut layout, "application/spdx+json", &missing);
+    let signature = artifact(&mut layout, "application/vnd.cncf.notary.signature", &components);
+    let list = json!({"schemaVersion": 2, "artifactType": "application/vnd.in-toto+json", "manifests": [], "subject": signature});
+    let list = layout.json(INDEX, &list);
+    for node in [list, signature, components] {
+        layout.list(node);
+    }
+    let expected = "a list of components (SPDX) (a Notation signature (an in-toto attestation))";
+    assert_eq!(outlines(&value(&layout, "")), [expected]);
+}
+
+/// Annotations are bound by no digest: they can name each other, or themselves.
+#[test]
+fn circles_are_shown() {
+    let mut layout = Layout::empty();
+    let mut nodes: Vec<Value> =
+        ["application/spdx+json", "application/vnd.cyclonedx+json", "application/vnd.in-toto+json"]
+            .iter()
+            .map(|kind| artifact(&mut layout, kind, &json!(null)))
+            .collect();
+    let subjects = [digest(&nodes[1]), digest(&nodes[0]), digest(&nodes[2])];
+    for (node, subject) in nodes.iter_mut().zip(subjects) {
+        node["annotations"] = json!({"vnd.docker.reference.digest": subject});
+        layout.list(node.clone());
+    }
+    let found = value(&layout, "").to_string();
+    for what in ["(SPDX)", "(CycloneDX)", "an in-toto attestation"] {
+        assert_eq!(found.matches(what).count(), 1, "{found}");
+    }
+}
+
+#[test]
+fn what_is_looked_at_is_bounded_and_the_rest_counted() {
+    let layers = [tar(&[file("a", "")])];
+    let mut layout = Layout::empty();
+    let image = layout.image(&layers, config(&layers));
+    let wide = layout.json(INDEX, &json!({"schemaVersion": 2, "manifests": vec![image.clone(); 3_000]}));
+    layout.tag("wide", wide);
+    layout.list(image.clone());
+    layout.list(image);
+    let found = value(&layout, "");
+    let entries = found["entries"].as_array().unwrap();
+    assert_eq!((entries.len(), entries[0]["manifests"].as_array().unwrap().len()), (1, 1_023));
+    assert_eq!(entries[0]["problem"], "1977 more in it are not looked at");
+    assert_eq!(found["problem"], "2 more in it are not looked at");
+    let text = look(&layout, "").unwrap().to_string();
+    assert!(text.ends_with("\nproblem: 2 more in it are not looked at\n"), "{text}");
+
+    let mut layout = Layout::empty();
+    let mut about = config(&layers);
+    about["config"] = json!({"Labels": {"k": "v".repeat(25_000)}});
+    let image = layout.image(&layers, about);
+    (0..30).for_each(|_| layout.list(image.clone()));
+    let limits = Limits { document_bytes: 30_000, ..Limits::default() };
+    let text = within(&layout, "", &limits).unwrap().to_string();
+    let (shown, not) = (text.matches("label k=").count(), text.matches("more than is looked at").count());
+    assert!(shown + not == 30 && shown > 0 && not > 0, "{text}");
 }

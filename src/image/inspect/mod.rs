@@ -1,6 +1,7 @@
 //! What a layout holds, as a tree: names, indexes, the images in them, and under each what refers to it: signatures, lists of
 //! components, attestations. Documents are verified; layers are not read. What cannot be read is shown as such, and no error.
 
+mod gather;
 mod text;
 
 use std::collections::BTreeMap;
@@ -37,6 +38,9 @@ pub struct Inspection {
     pub layout: PathBuf,
     /// What `index.json` lists, without what refers to something else in it.
     pub entries: Vec<Node>,
+    /// What of it was not looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// What something in a layout is.
@@ -147,35 +151,63 @@ pub fn inspect(image: &ImageRef, limits: &Limits) -> Result<Inspection, Error> {
     let path = image.layout.clone();
     let layout = Layout::open(&path, limits.document_bytes)
         .map_err(|source| Error::Layout { path: path.clone(), source })?;
-    let mut looking = Looking { layout: &layout, limits, nodes: 0 };
-    let mut entries: Vec<Node> =
-        layout.index.manifests.iter().map(|descriptor| looking.at(descriptor, 0)).collect();
-    gather(&mut entries);
-    match &image.wanted {
-        Wanted::Only => {}
-        Wanted::Name(name) => entries.retain(|node| node.name.as_ref() == Some(name)),
-        Wanted::Digest(digest) => {
-            let wanted = digest.to_string();
-            entries = entries.iter().find_map(|node| node.find(&wanted)).cloned().into_iter().collect();
-        }
+    let mut looking =
+        Looking { layout: &layout, limits, nodes: 0, bytes: limits.document_bytes.saturating_mul(DOCUMENTS) };
+    let (mut entries, problem) = looking.list(&layout.index.manifests, 0);
+    let asked: Vec<String> = match &image.wanted {
+        Wanted::Only => Vec::new(),
+        Wanted::Name(name) => entries
+            .iter()
+            .filter(|node| node.name.as_ref() == Some(name))
+            .map(|node| node.digest.clone())
+            .collect(),
+        Wanted::Digest(digest) => vec![digest.to_string()],
+    };
+    gather::gather(&mut entries);
+    if image.wanted == Wanted::Only {
+        return Ok(Inspection { layout: path, entries, problem });
     }
-    if entries.is_empty() && image.wanted != Wanted::Only {
+    // Wherever it stands now; of several names of one image it has the one that was asked for.
+    let found = |digest: &String| entries.iter().find_map(|node| node.find(digest)).cloned();
+    let mut entries: Vec<Node> = asked.iter().filter_map(found).collect();
+    if let Wanted::Name(name) = &image.wanted {
+        entries.iter_mut().for_each(|node| node.name = Some(name.clone()));
+    }
+    if entries.is_empty() {
         return Err(Error::Nothing(Box::new(image.clone())));
     }
-    Ok(Inspection { layout: path, entries })
+    Ok(Inspection { layout: path, entries, problem: None })
 }
+
+/// So many of the largest documents are read and no more.
+const DOCUMENTS: u64 = 16;
 
 struct Looking<'a> {
     layout: &'a Layout,
     limits: &'a Limits,
     nodes: usize,
+    /// Of documents that may still be read.
+    bytes: u64,
 }
 
 impl Looking<'_> {
+    /// As many as are looked at, and what is to be said of the others.
+    fn list(&mut self, descriptors: &[Descriptor], depth: usize) -> (Vec<Node>, Option<String>) {
+        let mut nodes = Vec::new();
+        for descriptor in descriptors {
+            if self.nodes >= self.limits.index_nodes {
+                break;
+            }
+            self.nodes += 1;
+            nodes.push(self.at(descriptor, depth));
+        }
+        let left = descriptors.len() - nodes.len();
+        (nodes, (left > 0).then(|| format!("{left} more in it are not looked at")))
+    }
+
     fn at(&mut self, descriptor: &Descriptor, depth: usize) -> Node {
         let mut node = Node::of(descriptor);
-        self.nodes += 1;
-        let seen = if depth > self.limits.index_depth || self.nodes > self.limits.index_nodes {
+        let seen = if depth > self.limits.index_depth {
             Err("more than is looked at".to_owned())
         } else {
             self.fill(&mut node, descriptor, depth)
@@ -187,16 +219,18 @@ impl Looking<'_> {
     }
 
     fn fill(&mut self, node: &mut Node, descriptor: &Descriptor, depth: usize) -> Result<(), String> {
-        let bytes = self.layout.document(descriptor).map_err(|error| chain(&error))?;
+        let bytes = self.read(descriptor)?;
         match document::parse(&bytes, &descriptor.media_type).map_err(|error| chain(&error))? {
             Document::Index(index) => {
                 node.kind = Kind::Index;
-                node.manifests = index.manifests.iter().map(|next| self.at(next, depth + 1)).collect();
+                node.about(index.subject.as_deref());
+                if let Some(what) = artifact::from_index(&index) {
+                    (node.kind, node.artifact) = (Kind::Artifact, Some(what));
+                }
+                (node.manifests, node.problem) = self.list(&index.manifests, depth + 1);
             }
             Document::Manifest(manifest) => {
-                if let Some(subject) = &manifest.subject {
-                    node.subject = subject.digest().ok().map(|digest| digest.to_string());
-                }
+                node.about(manifest.subject.as_ref());
                 node.layers = manifest.layers.iter().map(Part::of).collect();
                 let attests = artifact::from_descriptor(descriptor);
                 match attests.or_else(|| artifact::from_manifest(&manifest)) {
@@ -208,10 +242,14 @@ impl Looking<'_> {
         Ok(())
     }
 
-    fn image(&self, node: &mut Node, manifest: &Manifest) -> Result<(), String> {
+    fn read(&mut self, descriptor: &Descriptor) -> Result<Vec<u8>, String> {
+        self.bytes = self.bytes.checked_sub(descriptor.size).ok_or("more than is looked at")?;
+        self.layout.document(descriptor).map_err(|error| chain(&error))
+    }
+
+    fn image(&mut self, node: &mut Node, manifest: &Manifest) -> Result<(), String> {
         node.kind = Kind::Image;
-        let bytes = self.layout.document(&manifest.config);
-        let bytes = bytes.map_err(|error| format!("its configuration: {}", chain(&error)))?;
+        let bytes = self.read(&manifest.config).map_err(|error| format!("its configuration: {error}"))?;
         let config: ImageConfig = document::from_json(&bytes).map_err(|error| chain(&error))?;
         let steps = config.history.iter().filter(|step| !step.empty_layer);
         for (layer, step) in node.layers.iter_mut().zip(steps) {
@@ -278,18 +316,17 @@ impl Node {
         }
     }
 
+    fn about(&mut self, subject: Option<&Descriptor>) {
+        if let Some(digest) = subject.and_then(|subject| subject.digest().ok()) {
+            self.subject = Some(digest.to_string());
+        }
+    }
+
     fn find(&self, digest: &str) -> Option<&Self> {
         if self.digest == digest {
             return Some(self);
         }
         self.manifests.iter().chain(&self.referrers).find_map(|node| node.find(digest))
-    }
-
-    fn find_mut(&mut self, digest: &str) -> Option<&mut Self> {
-        if self.digest == digest {
-            return Some(self);
-        }
-        self.manifests.iter_mut().chain(&mut self.referrers).find_map(|node| node.find_mut(digest))
     }
 }
 
@@ -298,34 +335,6 @@ fn tagged(name: &str) -> Option<String> {
     let (algorithm, rest) = name.split_once('-')?;
     let hex = rest.split('.').next()?;
     crate::types::Digest::parse(&format!("{algorithm}:{hex}")).ok().map(|digest| digest.to_string())
-}
-
-/// Puts what refers to something else under that.
-fn gather(entries: &mut Vec<Node>) {
-    let mut referrers = Vec::new();
-    take_referrers(entries, &mut referrers);
-    loop {
-        let before = referrers.len();
-        for node in std::mem::take(&mut referrers) {
-            let subject = node.subject.clone().unwrap_or_default();
-            match entries.iter_mut().find_map(|entry| entry.find_mut(&subject)) {
-                Some(about) => about.referrers.push(node),
-                None => referrers.push(node),
-            }
-        }
-        if referrers.len() == before {
-            // What they are about is not here.
-            entries.append(&mut referrers);
-            return;
-        }
-    }
-}
-
-fn take_referrers(nodes: &mut Vec<Node>, referrers: &mut Vec<Node>) {
-    for mut node in std::mem::take(nodes) {
-        take_referrers(&mut node.manifests, referrers);
-        if node.subject.is_some() { referrers.push(node) } else { nodes.push(node) }
-    }
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

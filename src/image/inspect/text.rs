@@ -3,25 +3,16 @@
 use std::fmt;
 
 use super::{Config, Inspection, Kind, Node, Part};
-use crate::image::report::bytes;
+use crate::image::report::{bytes, shown};
 
 impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.entries.is_empty() {
             return writeln!(f, "the layout holds no image");
         }
-        self.entries.iter().try_for_each(|node| line(f, node, 0))
+        self.entries.iter().try_for_each(|node| line(f, node, 0))?;
+        self.problem.iter().try_for_each(|problem| writeln!(f, "problem: {problem}"))
     }
-}
-
-/// Words of an image do not move the cursor, and do not fill the screen.
-fn shown(text: &str) -> String {
-    const MOST: usize = 160;
-    let mut clean: String = text.trim().chars().take(MOST).collect();
-    if text.trim().chars().count() > MOST {
-        clean.push_str("...");
-    }
-    clean.replace(char::is_control, " ")
 }
 
 fn line(f: &mut fmt::Formatter<'_>, node: &Node, depth: usize) -> fmt::Result {
