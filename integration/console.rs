@@ -128,6 +128,30 @@ fn the_name_of_the_master_comes_with_it() {
 }
 
 #[test]
+fn sockets_are_relative_to_the_caller_as_documents_are() {
+    with_runtime(|rt| {
+        let bundle = in_terminal(rt, "exec sleep 100");
+        let socket = DescriptorSocket::listen(rt.dir(), "console");
+        let name = bundle.path().file_name().unwrap().to_str().unwrap();
+        let create = ["create", "--bundle", name, "--console-socket", "console", "c"];
+        rt.command(&create).cwd(rt.dir()).run().silent();
+        socket.receive();
+        rt.start("c").silent();
+        let process =
+            json!({"args": ["/bin/true"], "cwd": "/", "terminal": true, "user": {"uid": 0, "gid": 0}});
+        fs::write(rt.dir().join("process.json"), process.to_string()).unwrap();
+        let exec = ["exec", "--detach", "--process", "process.json", "--console-socket", "console", "c"];
+        rt.command(&exec).cwd(rt.dir()).run().silent();
+        socket.receive();
+        if rt.only_keg("Debian's runc and crun do not know --pidfd-socket") {
+            let exec = ["exec", "--pidfd-socket", "console", "c", "/bin/true"];
+            rt.command(&exec).cwd(rt.dir()).run().silent();
+            socket.receive();
+        }
+    });
+}
+
+#[test]
 fn exec_sends_a_terminal_too() {
     with_runtime(|rt| {
         let bundle = rt.bundle();
@@ -148,7 +172,8 @@ fn exec_sends_a_terminal_too() {
 fn a_terminal_needs_somebody_to_take_it() {
     with_runtime(|rt| {
         let bundle = in_terminal(rt, "true");
-        let alone = "without setting console socket";
+        let name = rt.binary().file_name().unwrap().to_string_lossy().into_owned();
+        let alone = &format!("cannot allocate tty if {name} will detach without setting console socket");
         rt.create(&bundle, "c").fails_with(alone);
         rt.command(&["run", "--detach", "--bundle", &bundle.arg(), "c"]).run().fails_with(alone);
         let words = ["create", "--bundle", &bundle.arg(), "--console-socket", "/not/there", "c"];
@@ -157,7 +182,7 @@ fn a_terminal_needs_somebody_to_take_it() {
         let run = rt.command(&["run", "--bundle", &bundle.arg(), "c"]).inside(&setsid).run();
         run.fails_with("/dev/tty");
         bundle.edit(|c| c["process"]["terminal"] = json!(false));
-        let useless = "cannot use console socket";
+        let useless = &format!("cannot use console socket if {name} will not detach or allocate tty");
         for command in ["create", "run"] {
             let words = [command, "--bundle", &bundle.arg(), "--console-socket", "/not/there", "c"];
             rt.command(&words).run().fails_with(useless);

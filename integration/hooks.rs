@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use harness::{Bundle, Runtime, Value, json, wait_until, with_runtime};
+use harness::{Bundle, Host, Runtime, Value, json, wait_until, with_runtime};
+use nix::sys::signal::Signal;
 
 /// A shell script in the bundle that is a hook on the host. It reads the state: some runtimes don't survive a hook that doesn't.
 fn script(bundle: &Bundle, name: &str, text: &str) -> PathBuf {
@@ -303,9 +305,42 @@ fn a_failing_hook_before_start_fails_create() {
             bundle.shell("echo > /ran");
             let hook = script(&bundle, "h", "echo the reason >&2; exit 3");
             set(&bundle, kind, json!([{"path": "/bin/true"}, {"path": hook}]));
-            rt.create(&bundle, "c").fails_with("hook #1");
+            let message = rt.create(&bundle, "c").fails_with("hook #1");
+            if rt.only_keg("others have other words before it") {
+                assert!(message.contains(&format!("error running {kind} hook #1:")), "{message}");
+                assert!(message.contains("the reason"), "{message}");
+            }
             rt.assert_gone("c");
             fails(rt, &bundle, &["run", "--bundle", &bundle.arg(), "c"], "the reason");
+        }
+    });
+}
+
+/// A signal is for the program, of which there is none yet.
+#[test]
+fn a_run_that_is_told_to_end_does_not_wait_for_a_hook_that_hangs() {
+    with_runtime(|rt| {
+        if !rt.only_keg("others wait for the hook") {
+            return;
+        }
+        for kind in ["prestart", "createRuntime", "createContainer"] {
+            for signal in [Signal::SIGTERM, Signal::SIGINT] {
+                let bundle = rt.bundle();
+                let mark = rt.dir().join("mark");
+                let hook = script(&bundle, "h", &format!("echo > {}; exec sleep 1000", mark.display()));
+                set(&bundle, kind, json!([{"path": hook}]));
+                let before = Host::look(rt);
+                let running = rt.command(&["run", "--bundle", &bundle.arg(), "c"]).spawn();
+                wait_until("the hook runs", Duration::from_secs(10), || mark.exists());
+                // Neither a reason to end nor lost on the way.
+                running.signal(Signal::SIGWINCH);
+                running.signal(signal);
+                let done = running.wait();
+                assert_eq!(done.status.signal(), Some(signal as i32), "{kind}: {}", done.describe());
+                assert!(!rt.root().join("c").exists(), "{kind}");
+                before.assert_same(rt);
+                fs::remove_file(mark).unwrap();
+            }
         }
     });
 }

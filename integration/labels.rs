@@ -258,6 +258,38 @@ fn a_further_process_has_the_containers_label_or_its_own() {
     });
 }
 
+#[test]
+fn a_further_process_has_labels_of_its_own_or_none_is_made() {
+    with_runtime(|rt| {
+        if !rt.only_keg("some leave them out") {
+            return;
+        }
+        let bundle = rt.bundle();
+        bundle.args(&["/bin/sleep", "100"]);
+        rt.create(&bundle, "c").ok();
+        rt.start("c").ok();
+        let exec = |flags: &[&str]| {
+            let words = [&["exec"], flags, &["c", "/bin/cat", "/proc/self/attr/apparmor/current"]].concat();
+            rt.command(&words).run()
+        };
+        let fails = |flags: &[&str], text: &str| {
+            let done = exec(flags);
+            assert_eq!(done.code(), 255, "{}", done.describe());
+            assert!(done.stderr().contains(text), "{}", done.describe());
+        };
+        match Path::new("/sys/module/apparmor").exists() {
+            true => {
+                assert_eq!(exec(&["--apparmor", "unconfined"]).ok().stdout(), "unconfined\n");
+                fails(&["--apparmor", "no-such-profile"], "no-such-profile");
+            }
+            false => fails(&["--apparmor", "unconfined"], "AppArmor is not enabled on this host"),
+        }
+        if !Path::new("/sys/fs/selinux/enforce").exists() {
+            fails(&["--process-label", "a_u:b_r:c_t:s0"], "SELinux is not enabled on this host");
+        }
+    });
+}
+
 /// Callers write it on every host; only one with SELinux knows what to do with it.
 #[test]
 fn a_mount_label_has_no_effect_where_selinux_is_off() {

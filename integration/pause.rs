@@ -192,7 +192,8 @@ fn exec_into_a_paused_container_waits_for_nobody_and_runs_after_resume() {
         let file = counting(rt);
         let (there, pid_file) = (file.with_file_name("there"), rt.dir().join("pid"));
         rt.command(&["pause", "c"]).run().ok();
-        exec_fails(&rt.command(&["exec", "c", "true"]).run(), "cannot exec in a paused container");
+        let refused = "cannot exec in a paused container (use --ignore-paused to override)";
+        exec_fails(&rt.command(&["exec", "c", "true"]).run(), refused);
         let touch = ["sh", "-c", "echo > /tmp/there; exec sleep 1000"];
         let detach = ["exec", "--ignore-paused", "--detach", "--pid-file", pid_file.to_str().unwrap(), "c"];
         rt.command(&[&detach[..], &touch].concat()).run().silent();

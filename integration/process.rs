@@ -2,8 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
 
-use harness::{Bundle, Runtime, json, with_runtime};
+use harness::peers::Kind;
+use harness::{Bundle, Runtime, json, wait_until, with_runtime};
 
 #[test]
 fn the_default_is_root_without_groups_and_with_umask_22() {
@@ -31,25 +34,6 @@ fn user_group_and_additional_groups_are_set() {
         let mut groups: Vec<u32> = inside.status("Groups").split(' ').map(|g| g.parse().unwrap()).collect();
         groups.retain(|&g| g != 2000);
         assert_eq!(groups, [5, 10, 3000]);
-    });
-}
-
-#[test]
-fn the_groups_of_the_caller_stay_where_the_annotation_says_so() {
-    with_runtime(|rt| {
-        if !rt.only_keg("the annotation is not runc's") {
-            return;
-        }
-        let bundle = rt.bundle();
-        bundle.args(&["/bin/grep", "^Groups", "/proc/self/status"]);
-        let groups = || {
-            let run = rt.command(&["run", "--bundle", &bundle.arg(), "c"]);
-            let text = run.inside(&["setpriv", "--groups", "4711,4712"]).run().ok().stdout();
-            text.split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>()
-        };
-        assert_eq!(groups(), [""; 0]);
-        bundle.edit(|c| c["annotations"] = json!({"run.oci.keep_original_groups": "1"}));
-        assert_eq!(groups(), ["4711", "4712"]);
     });
 }
 
@@ -293,6 +277,50 @@ fn a_wrong_working_directory_is_refused() {
         refused(rt, &bundle, "");
         bundle.edit(|c| c["process"]["cwd"] = json!("/etc/passwd"));
         refused(rt, &bundle, "not a directory");
+    });
+}
+
+#[test]
+fn a_session_keyring_of_its_own_or_that_of_the_caller() {
+    with_runtime(|rt| {
+        if !Path::new("/proc/keys").exists() {
+            return;
+        }
+        let bundle = rt.bundle();
+        bundle.args(&["/bin/cat", "/proc/keys"]).edit(|c| c["linux"]["maskedPaths"] = json!([]));
+        let path = &bundle.arg();
+        for (flags, new) in [(&[][..], true), (&["--no-new-keyring"], false)] {
+            // Those of other containers are seen as well.
+            let id = format!("{new}-{}", rt.unique());
+            let words = [&["run"], flags, &["--bundle", path, &id]].concat();
+            let keys = rt.command(&words).run().ok().stdout();
+            let own = keys.lines().any(|key| key.contains(&id));
+            assert_eq!(own, new, "{flags:?}: {keys}");
+        }
+    });
+}
+
+#[test]
+fn orphans_are_adopted_in_the_foreground_unless_the_caller_does_that() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        bundle.without_namespace("pid");
+        bundle.shell("( sleep 1000 & echo $! ); echo ready; exec sleep 1001");
+        let path = &bundle.arg();
+        for (flags, adopts) in [(&[][..], true), (&["--no-subreaper"], false), (&["-no-subreaper"], false)] {
+            if flags == ["-no-subreaper"] && rt.kind() == Kind::Crun {
+                continue;
+            }
+            let words = [&["run"], flags, &["--bundle", path, "c"]].concat();
+            let running = rt.command(&words).spawn();
+            wait_until("ready", Duration::from_secs(10), || running.stdout().contains("ready"));
+            let orphan = running.stdout().lines().next().unwrap().to_owned();
+            let status = fs::read_to_string(format!("/proc/{orphan}/status")).unwrap();
+            let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim();
+            assert_eq!(parent == running.pid().to_string(), adopts, "{flags:?}: {parent}");
+            rt.command(&["kill", "--all", "c", "KILL"]).run().ok();
+            assert_eq!(running.wait().code(), 137);
+        }
     });
 }
 

@@ -18,14 +18,15 @@ const MADE_UP_ID: u32 = 4321;
 const SUBORDINATE: u32 = 100_000;
 
 /// Somebody who is not root.
-struct User<'a> {
+pub(crate) struct User<'a> {
     rt: &'a Runtime,
     id: u32,
-    home: PathBuf,
+    pub(crate) home: PathBuf,
     session: PathBuf,
-    /// What a command is run by.
-    prefix: Vec<String>,
-    runtime: String,
+    /// What a command is run by: it ends where further variables may be set.
+    pub(crate) prefix: Vec<String>,
+    /// The runtime under test, where anybody may run it.
+    pub(crate) runtime: String,
 }
 
 impl<'a> User<'a> {
@@ -41,7 +42,7 @@ impl<'a> User<'a> {
     }
 
     /// In the cgroup of whoever calls.
-    fn without_session(rt: &'a Runtime) -> Self {
+    pub(crate) fn without_session(rt: &'a Runtime) -> Self {
         let session = rt.dir().join("session");
         let id = format!("{MADE_UP_ID}");
         let mut prefix: Vec<_> =
@@ -117,7 +118,7 @@ impl<'a> User<'a> {
     }
 
     /// A directory of root's as one of the user's.
-    fn copy(&self, from: &Path, to: &Path) {
+    pub(crate) fn copy(&self, from: &Path, to: &Path) {
         let (from, to) = (from.display().to_string(), to.display().to_string());
         self.rt.program(&["cp", "-r", "--no-target-directory", &from, &to]).run().ok();
         let owner = format!("{0}:{0}", self.id);

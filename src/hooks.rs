@@ -14,6 +14,7 @@ use nix::fcntl::OFlag;
 use crate::plan::Hook;
 use crate::plan::annotations::{HOOKS_STDERR, HOOKS_STDOUT};
 use crate::sys::fd::Resolve;
+use crate::sys::signals::Interrupts;
 use crate::sys::{self, fd, process, socket, timing};
 use crate::types::Pid;
 
@@ -48,6 +49,17 @@ pub struct Place<'a> {
     pub environment: Option<&'a [std::ffi::CString]>,
     /// Where they write.
     pub outputs: &'a Outputs,
+    /// Signals on which a hook is ended, for a caller that then ends by them.
+    pub interrupts: Option<&'a Interrupts>,
+}
+
+/// How it went.
+enum End {
+    ByItself(ExitStatus),
+    /// Its time was up.
+    Late,
+    /// The caller is to end.
+    Interrupted,
 }
 
 /// The files that annotations name for what hooks write. What has none is kept for the message about a failure.
@@ -102,13 +114,14 @@ fn run_one(hook: &Hook, index: usize, state: &[u8], place: &Place<'_>) -> Result
     let input = sys::seal::scratch_file("hook state").map_err(|error| failed(error.to_string()))?;
     fd::write_from_start(&input, state).map_err(|error| failed(error.to_string()))?;
     let ended = spawn(hook, place, input, &output)
-        .and_then(|child| wait(child, hook.timeout))
+        .and_then(|child| wait(child, hook.timeout, place.interrupts))
         .map_err(|error| failed(sys::error::describe_io(&error)))?;
     timing::lap_with(|| format!("{} hook #{index}", place.kind));
     let problem = match ended {
-        None => format!("timed out after {} s", hook.timeout.unwrap_or_default().as_secs()),
-        Some(status) if status.success() => return Ok(()),
-        Some(status) => match status.signal() {
+        End::Late => format!("timed out after {} s", hook.timeout.unwrap_or_default().as_secs()),
+        End::Interrupted => "ended by a signal to keg".to_owned(),
+        End::ByItself(status) if status.success() => return Ok(()),
+        End::ByItself(status) => match status.signal() {
             Some(signal) => format!("killed by signal {signal}"),
             None => format!("exit status {}", status.code().unwrap_or_default()),
         },
@@ -140,19 +153,25 @@ fn spawn(hook: &Hook, place: &Place<'_>, input: OwnedFd, output: impl AsFd) -> s
     command.stdin(input).stdout(out).stderr(err).current_dir(place.cwd).process_group(0).spawn()
 }
 
-/// Waits for the hook; `None`: its time was up, and its whole process group was killed.
-fn wait(mut child: Child, timeout: Option<Duration>) -> std::io::Result<Option<ExitStatus>> {
-    if let Some(timeout) = timeout {
+/// Waits for the hook. Where that is over before its end, its whole process group is killed.
+fn wait(
+    mut child: Child,
+    timeout: Option<Duration>,
+    interrupts: Option<&Interrupts>,
+) -> std::io::Result<End> {
+    if timeout.is_some() || interrupts.is_some() {
         let pid = Pid(child.id() as i32);
         let pidfd = process::pidfd(pid)?;
-        let limit = timeout.as_millis().try_into().unwrap_or(i32::MAX);
-        if !socket::wait_readable(&[pidfd.as_fd()], limit)?[0] {
+        let limit = timeout.map_or(-1, |timeout| timeout.as_millis().try_into().unwrap_or(i32::MAX));
+        let waited: Vec<_> = std::iter::once(pidfd.as_fd()).chain(interrupts.map(AsFd::as_fd)).collect();
+        let ready = socket::wait_readable(&waited, limit)?;
+        if !ready[0] {
             process::kill_group(pid)?;
             child.wait()?;
-            return Ok(None);
+            return Ok(if ready.contains(&true) { End::Interrupted } else { End::Late });
         }
     }
-    child.wait().map(Some)
+    child.wait().map(End::ByItself)
 }
 
 /// What the hook wrote to its standard output and error, as the end of a message.

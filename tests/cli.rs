@@ -86,6 +86,9 @@ fn wrong_use_is_one_line_that_says_what_is_wrong() {
     for (line, text) in [
         ("frobnicate", "unknown command \"frobnicate\""),
         ("help frobnicate", "unknown command \"frobnicate\""),
+        // Callers find out by these whether a runtime has them.
+        ("checkpoint --help", "unknown command \"checkpoint\""),
+        ("restore --lsm-mount-context", "unknown command \"restore\""),
         ("--frobnicate list", "flag provided but not defined: -frobnicate"),
         ("--root", "flag needs an argument: -root"),
         ("list --format", "flag needs an argument: -format"),
@@ -158,6 +161,24 @@ fn flags_are_read_as_go_reads_them() {
     // Flags may follow the name, except where the words after it belong to somebody else.
     assert!(success(&keg(temp.path(), "state c --help")).starts_with("keg state - "));
     assert!(failure(&keg(temp.path(), "kill c --all")).contains("unknown signal \"--all\""));
+}
+
+#[test]
+fn containers_are_kept_where_the_session_says_of_who_is_not_root() {
+    let temp = tempdir().unwrap();
+    stopped_container(temp.path(), "of-the-session");
+    let lists = |globals: &[&str], session: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keg"));
+        command.current_dir(temp.path()).env("XDG_RUNTIME_DIR", session).args(globals);
+        let output = command.args(["list", "-q"]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().contains("of-the-session")
+    };
+    assert!(lists(&["--rootless=true"], temp.path()));
+    assert!(lists(&["--rootless", "true"], temp.path()));
+    assert!(!lists(&["--rootless=false"], temp.path()));
+    assert_eq!(lists(&["--rootless=auto"], temp.path()), !nix::unistd::geteuid().is_root());
+    assert!(!lists(&["--rootless=true"], Path::new(".")), "no absolute path");
+    assert!(lists(&["--rootless=false", "--root", "keg"], temp.path()));
 }
 
 #[test]

@@ -142,12 +142,18 @@ fn a_container_in_a_terminal() {
     same_as_runc(|rt| {
         let containerd = Containerd::start(rt);
         let mut terminal = Terminal::open(31, 77);
-        let script = "until stty size | grep 77; do sleep 0.05; done; tty; read line; echo got $line; exit 6";
+        let script = "until stty size | grep 77; do sleep 0.05; done; tty; stty -a | grep -o -- '-*onlcr'; read line; echo got $line; exit 6";
         let mut session = terminal.spawn(&containerd.run_words(&["--rm", "-t"], "c", script));
         terminal.screen.wait_for("31 77");
         terminal.screen.write("a word\n");
         terminal.screen.wait_for("got a word");
         assert_eq!(session.wait().code(), Some(6));
+        // What is sent over a socket makes carriage returns as any terminal does; the caller decides on that.
+        assert!(
+            terminal.screen.seen().lines().any(|line| line.trim_end() == "onlcr"),
+            "{:?}",
+            terminal.screen.seen()
+        );
         containerd.run(&["-d", "--null-io"], "d", "sleep 1000").run().silent();
         let words = [
             "task",

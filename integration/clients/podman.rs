@@ -1,12 +1,16 @@
 //! Podman with conmon, and Buildah.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use harness::peers::Kind;
 use harness::terminal::Terminal;
 use harness::{Command, Finished, Note, Runtime, Seen, docs, json, same_as_runc, wait_until};
+
+use crate::rootless::User;
 
 const SOON: Duration = Duration::from_secs(15);
 
@@ -14,13 +18,34 @@ const SOON: Duration = Duration::from_secs(15);
 struct Podman<'a> {
     rt: &'a Runtime,
     image: String,
+    home: PathBuf,
+    /// What it is run by.
+    prefix: Vec<String>,
 }
 
 impl<'a> Podman<'a> {
     fn start(rt: &'a Runtime) -> Self {
+        let layout = harness::runtime::target().join("images/small");
+        Self::with(rt, rt.dir(), &["env".to_owned()], &rt.binary().display().to_string(), "overlay", &layout)
+    }
+
+    fn of(user: &User<'_>, rt: &'a Runtime) -> Self {
+        let layout = user.home.join("small");
+        user.copy(&harness::runtime::target().join("images/small"), &layout);
+        Self::with(rt, &user.home, &user.prefix, &user.runtime, "vfs", &layout)
+    }
+
+    fn with(
+        rt: &'a Runtime,
+        home: &Path,
+        prefix: &[String],
+        runtime: &str,
+        storage: &str,
+        layout: &Path,
+    ) -> Self {
         let path = |name: &str| rt.dir().join(name);
         let page = docs::block("podman.md", "toml", "[engine.runtimes]");
-        let page = page.replace(docs::INSTALLED, &rt.binary().display().to_string());
+        let page = page.replace(docs::INSTALLED, runtime);
         let engine = page.strip_prefix("[engine]\n").expect("the page begins with the engine");
         // The default limits are more than root may set where it lacks CAP_SYS_RESOURCE.
         let config = format!(
@@ -29,36 +54,47 @@ impl<'a> Podman<'a> {
         );
         fs::write(path("containers.conf"), config).unwrap();
         let storage = format!(
-            "[storage]\ndriver = \"overlay\"\ngraphroot = \"{0}/store\"\nrunroot = \"{0}/run\"\n",
-            rt.dir().display()
+            "[storage]\ndriver = \"{storage}\"\ngraphroot = \"{0}/store\"\nrunroot = \"{0}/run\"\n",
+            home.display()
         );
         fs::write(path("storage.conf"), storage).unwrap();
         fs::write(path("policy.json"), json!({"default": [{"type": "insecureAcceptAnything"}]}).to_string())
             .unwrap();
-        let layout = harness::runtime::target().join("images/small");
-        let mut this = Self { rt, image: String::new() };
-        let pulled = this.podman(&["pull", "-q", &format!("oci:{}:latest", layout.display())]).run().ok();
+        let mut this = Self { rt, image: String::new(), home: home.to_owned(), prefix: prefix.to_vec() };
+        // It makes the image's name of the path, which may have letters that a name has not.
+        let pull = this.podman(&["pull", "-q", "oci:small:latest"]).cwd(layout.parent().unwrap());
+        let pulled = pull.run().ok();
         this.image = pulled.stdout().trim().to_owned();
         this
     }
 
-    fn environment(&self, command: Command) -> Command {
-        let path = |name: &str| self.rt.dir().join(name).display().to_string();
-        // conmon leaves a file where it was started when a container runs out of memory.
-        let command = command.cwd(self.rt.dir()).env("CONTAINERS_CONF", &path("containers.conf"));
-        command.env("CONTAINERS_STORAGE_CONF", &path("storage.conf")).limit(Duration::from_secs(60))
+    /// Any program that reads the configuration.
+    fn words_of(&self, words: &[&str]) -> Vec<String> {
+        let mut all = self.prefix.clone();
+        for (name, file) in
+            [("CONTAINERS_CONF", "containers.conf"), ("CONTAINERS_STORAGE_CONF", "storage.conf")]
+        {
+            all.push(format!("{name}={}", self.rt.dir().join(file).display()));
+        }
+        all.extend(words.iter().map(|&word| word.to_owned()));
+        all
     }
 
     fn words(&self, words: &[&str]) -> Vec<String> {
-        let (tmp, net) = (self.rt.dir().join("tmp"), self.rt.dir().join("net"));
+        let (tmp, net) = (self.home.join("tmp"), self.home.join("net"));
         let (tmp, net) = (tmp.display().to_string(), net.display().to_string());
         let first =
             ["podman", "--cgroup-manager", "cgroupfs", "--tmpdir", &tmp, "--network-config-dir", &net];
-        [&first[..], words].concat().iter().map(|&word| word.to_owned()).collect()
+        self.words_of(&[&first[..], words].concat())
+    }
+
+    fn program(&self, words: &[String]) -> Command {
+        // conmon leaves a file where it was started when a container runs out of memory.
+        self.rt.program(words).cwd(&self.home).limit(Duration::from_secs(60))
     }
 
     fn podman(&self, words: &[&str]) -> Command {
-        self.environment(self.rt.program(&self.words(words)))
+        self.program(&self.words(words))
     }
 
     /// `podman run` of a shell script, without a network.
@@ -116,20 +152,10 @@ fn what_a_container_is_given() {
             seen.push((format!("{flags:?}"), done.code(), done.stdout().replace(&rt.unique(), "X")));
         }
         // Podman may not name a parent then: the container stays in the caller's cgroup.
-        let words = [
-            "run",
-            "--rm",
-            "--cgroups=disabled",
-            "--network",
-            "none",
-            "--entrypoint",
-            "/bin/echo",
-            &podman.image,
-            "here",
-        ];
-        let done = podman.podman(&words).run();
         // runc of Debian 12 knows no such cgroup manager.
-        assert!(rt.kind() == Kind::Runc || done.stdout() == "here\n", "{}", done.describe());
+        if rt.kind() != Kind::Runc {
+            without_cgroups(&podman);
+        }
         let held = podman
             .run(&["--rm", "--preserve-fds", "2"], "cat <&3; cat <&4")
             .redirect("3</etc/hostname")
@@ -140,6 +166,26 @@ fn what_a_container_is_given() {
         assert!(done.stdout() == "0\n" || rt.kind() == Kind::Runc, "{}", done.describe());
         seen
     });
+}
+
+/// Its output is read from the log, which is complete when it has ended, whether somebody was attached in time or not.
+fn without_cgroups(podman: &Podman<'_>) {
+    let run = |name: &str, script: &str| {
+        let first = ["run", "-d", "--cgroups=disabled", "--network", "none", "--name", name];
+        let last = ["--entrypoint", "/bin/sh", &podman.image, "-c", script];
+        podman.podman(&[&first[..], &last].concat()).run().ok();
+    };
+    run("once", "echo here; cat /proc/self/cgroup; exit 7");
+    assert_eq!(podman.podman(&["wait", "once"]).run().ok().stdout(), "7\n");
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap();
+    assert_eq!(podman.podman(&["logs", "once"]).run().ok().stdout(), format!("here\n{own}"));
+    run("long", "trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done");
+    wait_until("it runs", SOON, || podman.podman(&["logs", "long"]).run().stdout() == "ready\n");
+    let exec = podman.podman(&["exec", "long", "sh", "-c", "echo inside; exit 4"]).run();
+    assert_eq!((exec.code(), exec.stdout().as_str()), (4, "inside\n"), "{}", exec.describe());
+    podman.podman(&["stop", "long"]).run().ok();
+    assert_eq!(podman.inspect("long", ".State.ExitCode"), "3");
+    podman.podman(&["rm", "once", "long"]).run().ok();
 }
 
 #[test]
@@ -183,19 +229,21 @@ fn how_commands_end() {
             seen.code(program, &podman.podman(&["exec", "one", program]).run());
         }
         let mut terminal = Terminal::open(31, 77);
-        let script = "until stty size | grep 77; do sleep 0.05; done; read x; echo got $x; exit 4";
-        let env = [("CONTAINERS_CONF", "containers.conf"), ("CONTAINERS_STORAGE_CONF", "storage.conf")];
-        let mut words: Vec<String> = vec!["env".into()];
-        words.extend(env.iter().map(|(name, file)| format!("{name}={}", rt.dir().join(file).display())));
-        words.extend(podman.words(&["exec", "-it", "one", "sh", "-c", script]));
-        let mut session = terminal.spawn(&words);
+        let script = "until stty size | grep 77; do sleep 0.05; done; stty -a | grep -o -- '-*onlcr'; read x; echo got $x; exit 4";
+        let mut session = terminal.spawn(&podman.words(&["exec", "-it", "one", "sh", "-c", script]));
         terminal.screen.wait_for("31 77");
         terminal.screen.write("a word\n");
         terminal.screen.wait_for("got a word");
         assert_eq!(session.wait().code(), Some(4));
+        assert!(
+            terminal.screen.seen().lines().any(|line| line.trim_end() == "onlcr"),
+            "{:?}",
+            terminal.screen.seen()
+        );
 
-        seen.all("pause", &podman.podman(&["pause", "one"]).run());
-        assert_eq!(podman.inspect("one", ".State.Status"), "paused");
+        seen.all("pause", &podman.podman(&["pause", "one"]).run().ok());
+        // What cleans up after the exec writes to the same database.
+        wait_until("it is paused", SOON, || podman.inspect("one", ".State.Status") == "paused");
         seen.all("unpause", &podman.podman(&["unpause", "one"]).run());
         podman.podman(&["update", "--memory", "64m", "one"]).run().ok();
         let limit = ["exec", "one", "cat", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
@@ -207,6 +255,53 @@ fn how_commands_end() {
         seen.all("stop", &podman.podman(&["stop", "one"]).run());
         seen.text("its status", &podman.inspect("one", ".State.ExitCode"));
         podman.podman(&["rm", "one"]).run().ok();
+        seen
+    });
+}
+
+/// Podman without root makes its caller root of a user namespace before it calls the runtime.
+#[test]
+fn without_root() {
+    same_as_runc(|rt| {
+        let user = User::without_session(rt);
+        let podman = Podman::of(&user, rt);
+        let mut seen = Seen::new();
+        let run = |flags: &[&str], script: &str| {
+            let first = ["run", "--network", "none", "--entrypoint", "/bin/sh"];
+            podman.podman(&[&first[..], flags, &[&podman.image, "-c", script]].concat()).run()
+        };
+        let own = user.home.join("own");
+        fs::create_dir(&own).unwrap();
+        fs::set_permissions(&own, PermissionsExt::from_mode(0o777)).unwrap();
+        let volume = format!("{}:/own", own.display());
+        let rows: &[(&[&str], &str)] = &[
+            (&["--rm"], "echo here; id -u; cat /proc/self/uid_map; exit 3"),
+            (&["--rm", "--user", "1000:1000"], "id; grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status"),
+            (&["--rm", "-v", &volume], "touch /own/file; stat -c %u /own/file; echo out >&2; kill -KILL $$"),
+            (&["--rm", "--read-only", "--tmpfs", "/x"], "touch /y; touch /x/y; echo $?"),
+        ];
+        for (flags, script) in rows {
+            let name = format!("{flags:?}").replace(&rt.unique(), "X");
+            let done = run(flags, script);
+            assert!(!done.stdout().is_empty(), "{name}: {}", done.describe());
+            seen.all(&name, &done);
+        }
+        for program in ["/no/such", "nothing", "/etc/passwd"] {
+            let words = ["run", "--rm", "--network", "none", "--entrypoint", program, &podman.image];
+            seen.code(program, &podman.podman(&words).run());
+        }
+        run(&["-d", "--name", "one"], "echo first; trap 'exit 3' TERM; while :; do sleep 0.05; done").ok();
+        wait_until("the log", SOON, || podman.podman(&["logs", "one"]).run().stdout() == "first\n");
+        seen.all("exec", &podman.podman(&["exec", "one", "sh", "-c", "id -u; exit 5"]).run());
+        seen.all("stop", &podman.podman(&["stop", "one"]).run());
+        seen.text("its status", &podman.inspect("one", ".State.ExitCode"));
+        podman.podman(&["rm", "one"]).run().ok();
+        // runc of Debian 12 knows no such cgroup manager.
+        if rt.kind() != Kind::Runc {
+            without_cgroups(&podman);
+        }
+        // What keeps the user namespace.
+        podman.podman(&["system", "migrate"]).run().ok();
         seen
     });
 }
@@ -288,7 +383,8 @@ fn buildah_and_podman_build_with_the_runtime() {
         let podman = Podman::start(rt);
         let mut seen = Seen::new();
         let binary = rt.binary().display().to_string();
-        let buildah = |words: &[&str]| podman.environment(rt.program(&[&["buildah"], words].concat())).run();
+        let buildah =
+            |words: &[&str]| podman.program(&podman.words_of(&[&["buildah"], words].concat())).run();
         let container = buildah(&["from", "--pull-never", &podman.image]).ok().stdout().trim().to_owned();
         let run = ["run", "--runtime", &binary, "--isolation", "oci", &container, "--", "sh", "-c"];
         seen.all("buildah run", &buildah(&[&run[..], &["echo here; id -u; exit 3"]].concat()));

@@ -201,7 +201,8 @@ fn execute(
     if !plan.hooks.start_container.is_empty() {
         let document = document(id, bundle, plan, Status::Created)?;
         let environment = Some(program.environment());
-        let place = Place { kind: "startContainer", cwd: Path::new("/"), environment, outputs };
+        let place =
+            Place { kind: "startContainer", cwd: Path::new("/"), environment, outputs, interrupts: None };
         hooks::run(&plan.hooks.start_container, &document, &place).at(Step::Hooks)?;
     }
     settle::execute(wanted, link, program)
@@ -313,7 +314,8 @@ fn run_container_hooks(init: &Init<'_>, umask: u32) -> Result<(), Error> {
     }
     let document = document(init.id, init.bundle, init.plan, Status::Creating)?;
     let outputs = &init.hook_outputs;
-    let place = Place { kind: "createContainer", cwd: init.bundle, environment: None, outputs };
+    let place =
+        Place { kind: "createContainer", cwd: init.bundle, environment: None, outputs, interrupts: None };
     limits::set_umask(umask);
     hooks::run(list, &document, &place).at(Step::Hooks)?;
     limits::set_umask(0);

@@ -93,7 +93,7 @@ pub(super) fn poststop(record: &Record) -> Result<()> {
     let cwd = if record.bundle.is_dir() { &record.bundle } else { Path::new("/") };
     // They run also where their words cannot be kept any more.
     let outputs = hooks::Outputs::open(&record.annotations).unwrap_or_default();
-    let place = HookPlace { kind: "poststop", cwd, environment: None, outputs: &outputs };
+    let place = HookPlace { kind: "poststop", cwd, environment: None, outputs: &outputs, interrupts: None };
     // The specification: a failure is logged, the remaining hooks run, and the command succeeds.
     drop(hooks::run_all(&list, &document, &place));
     Ok(())

@@ -1,5 +1,6 @@
 //! A container on its way: what was made for it, and the conversation with its init until that is ready.
 
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use super::guard::{AttachedRootfs, Poststop};
@@ -13,7 +14,8 @@ use crate::plan::Plan;
 use crate::state::{Locked, Record, Reservation, Stage};
 use crate::sys::proc::Proc;
 use crate::sys::process::Ended;
-use crate::sys::{self, namespace};
+use crate::sys::signals::Interrupts;
+use crate::sys::{self, namespace, socket};
 use crate::types::{NamespaceKind, ProcessRef};
 use crate::{idmap, init, network, resctrl};
 
@@ -32,6 +34,8 @@ pub(super) enum Error {
     OomKilled,
     #[error("container init ended before it was ready: {0}")]
     Died(String),
+    #[error("ended by a signal while the container was made")]
+    Interrupted,
 }
 
 /// A container whose init is set up. Dropped before it is kept, it is gone: fields are dropped in their order.
@@ -80,6 +84,11 @@ impl Then {
             Self::Wait => Stage::Created { init },
             Self::Detach | Self::Attend => Stage::Running { init },
         }
+    }
+
+    /// Who holds back signals for the program must not wait for a hook that hangs, when told to end.
+    fn interrupts(self) -> sys::Result<Option<Interrupts>> {
+        (self == Self::Attend).then(Interrupts::hold).transpose()
     }
 }
 
@@ -137,7 +146,7 @@ impl Launched {
             if !std::mem::replace(&mut later, false) {
                 self.prepare()?;
             }
-            let message = match self.link.receive() {
+            let message = match self.hear()? {
                 Err(link::Error::Closed) => return Err(died(self).into()),
                 message => message?,
             };
@@ -180,6 +189,19 @@ impl Launched {
                 FromInit::Executing => return Err(link::Error::Garbled.into()),
             }
         }
+    }
+
+    /// What init says next. It runs hooks that may hang, too.
+    fn hear(&self) -> Result<std::result::Result<FromInit, link::Error>> {
+        if !self.plan.hooks.create_container.is_empty()
+            && let Some(interrupts) = self.then.interrupts()?
+        {
+            let ready = socket::wait_readable(&[self.link.as_fd(), interrupts.as_fd()], -1)?;
+            if !ready[0] {
+                return Err(Error::Interrupted.into());
+            }
+        }
+        Ok(self.link.receive())
     }
 
     /// Writes the pid file, puts the record in place, and keeps all that was made.
@@ -236,7 +258,8 @@ fn hand_on(launched: &Launched, number: i32) -> Result<()> {
 
 fn run_hooks(launched: &Launched, bundle: &Path) -> Result<()> {
     let lists = &launched.plan.hooks;
-    let outputs = hooks::Outputs::open(&launched.plan.annotations)?;
+    let outputs = &hooks::Outputs::open(&launched.plan.annotations)?;
+    let interrupts = &launched.then.interrupts()?;
     // The specification has the environment created before prestart hooks run, and being created while the others do.
     let lists = [
         ("prestart", &lists.prestart, Status::Created),
@@ -244,7 +267,12 @@ fn run_hooks(launched: &Launched, bundle: &Path) -> Result<()> {
     ];
     for (kind, list, status) in lists {
         let document = hook_state(&launched.record, status, Some(launched.init.pid()))?;
-        hooks::run(list, &document, &HookPlace { kind, cwd: bundle, environment: None, outputs: &outputs })?;
+        let interrupts = interrupts.as_ref();
+        hooks::run(
+            list,
+            &document,
+            &HookPlace { kind, cwd: bundle, environment: None, outputs, interrupts },
+        )?;
     }
     Ok(())
 }

@@ -41,6 +41,7 @@ use crate::hooks::{Status, document};
 use crate::plan::Host;
 use crate::state::Record;
 use crate::sys::credentials;
+use crate::sys::proc::Proc;
 use crate::types::{CgroupManager, CgroupRecord, ContainerId, Pid};
 
 /// The version of the runtime specification that keg implements.
@@ -99,10 +100,12 @@ fn is_root() -> bool {
 }
 
 /// Where containers are kept unless the caller says otherwise: below `/run`, or in the directory that
-/// the session of a user who is not root gave us.
+/// the session of a user who is not root gave us. Some callers make such a user root of a user namespace before they call.
 pub fn default_root(rootless: Option<bool>, session: Option<PathBuf>) -> PathBuf {
+    let is_users =
+        || !is_root() || Proc::host().and_then(|proc| probe::in_user_namespace(&proc)).unwrap_or(false);
     match session {
-        Some(dir) if rootless.unwrap_or_else(|| !is_root()) => dir.join("keg"),
+        Some(dir) if rootless.unwrap_or_else(is_users) => dir.join("keg"),
         _ => PathBuf::from("/run/keg"),
     }
 }

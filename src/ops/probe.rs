@@ -9,7 +9,7 @@ use crate::cgroup::{self, Look};
 use crate::plan::Host;
 use crate::plan::cgroup::HostCgroups;
 use crate::sys::proc::Proc;
-use crate::sys::{credentials, fd, kernel, namespace, timing};
+use crate::sys::{self, credentials, fd, kernel, namespace, timing};
 use crate::types::NamespaceKind;
 
 /// The inode number of `/proc/PID/ns/user` in the initial user namespace, fixed since Linux 3.8 (`PROC_USER_INIT_INO`).
@@ -41,7 +41,7 @@ pub(super) fn host(proc: &Proc, look: Look) -> Result<Host> {
 
 /// As [`host`], for what has its cgroups already.
 pub(super) fn without_cgroups(proc: &Proc) -> Result<Host> {
-    let in_user_namespace = namespace::own_id(proc, NamespaceKind::User)? != INITIAL_USER_NAMESPACE;
+    let in_user_namespace = in_user_namespace(proc)?;
     Ok(Host {
         euid: credentials::effective_uid().0,
         in_user_namespace,
@@ -50,6 +50,11 @@ pub(super) fn without_cgroups(proc: &Proc) -> Result<Host> {
         capabilities: credentials::caps()?[1],
         cgroups: HostCgroups::default(),
     })
+}
+
+/// Whether root here is not the host's.
+pub(super) fn in_user_namespace(proc: &Proc) -> sys::Result<bool> {
+    Ok(namespace::own_id(proc, NamespaceKind::User)? != INITIAL_USER_NAMESPACE)
 }
 
 fn is_setgroups_denied(proc: &Proc) -> Result<bool> {

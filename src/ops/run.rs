@@ -20,7 +20,8 @@ pub fn run(place: &Place, options: &RunOptions) -> Result<i32> {
     if !options.detach && !options.no_subreaper {
         process::set_subreaper()?;
     }
-    // Before init exists: no signal may fall between.
+    // Before init exists: no signal may fall between. What comes while a hook hangs ends the hook, and after all is undone, when these
+    // are dropped, this process.
     let signals = if options.detach { None } else { Some(Forwarder::new()?) };
     let then = if options.detach { Then::Detach } else { Then::Attend };
     let mut launched = launch(place, &options.create, then)?;

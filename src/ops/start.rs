@@ -106,7 +106,13 @@ pub(super) fn poststart(record: &Record) -> Result<()> {
     let document = hook_state(record, Status::Running, Some(init.pid))?;
     let run = || -> Result<()> {
         let outputs = &hooks::Outputs::open(&record.annotations)?;
-        let place = HookPlace { kind: "poststart", cwd: &record.bundle, environment: None, outputs };
+        let place = HookPlace {
+            kind: "poststart",
+            cwd: &record.bundle,
+            environment: None,
+            outputs,
+            interrupts: None,
+        };
         Ok(hooks::run(&list, &document, &place)?)
     };
     let Err(error) = run() else { return Ok(()) };
