@@ -1,6 +1,8 @@
 //! Device nodes and links in /dev, and which of them may be used.
 
-use harness::{json, with_runtime};
+use std::fs;
+
+use harness::{Host, json, with_runtime};
 
 #[test]
 fn the_default_devices_are_there() {
@@ -71,6 +73,43 @@ fn configured_devices_are_made() {
         );
         bundle.shell("echo x > /dev/sub/dir/null && stat -c %F /dev/sub/dir/null");
         assert_eq!(rt.run(&bundle, "c").ok().stdout(), "character special file\n");
+    });
+}
+
+#[test]
+fn a_file_that_is_another_one_is_refused_and_the_same_one_stays() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        let place = bundle.rootfs().join("node");
+        let there = |words: &[&str]| {
+            fs::remove_file(&place).unwrap_or_default();
+            rt.program(words).run().ok();
+        };
+        let node = place.display().to_string();
+        bundle.edit(|c| {
+            c["linux"]["devices"] = json!([{"path": "/node", "type": "c", "major": 10, "minor": 229}])
+        });
+        there(&["mknod", "-m", "600", &node, "c", "10", "229"]);
+        rt.run(&bundle, "c").ok();
+        if !rt.only_keg("others take whatever is there") {
+            return;
+        }
+        for other in [
+            &["touch", &node][..],
+            &["mknod", &node, "c", "10", "230"],
+            &["mknod", &node, "b", "10", "229"],
+            &["mknod", &node, "p"],
+            &["mkdir", &node],
+            &["ln", "-s", "/dev/null", &node],
+        ] {
+            there(other);
+            let before = Host::look(rt);
+            rt.create(&bundle, "c").fails_with("making the device \"/node\": another file exists there");
+            before.assert_same(rt);
+            if other[0] == "mkdir" {
+                fs::remove_dir(&place).unwrap();
+            }
+        }
     });
 }
 

@@ -670,5 +670,7 @@ fn the_cpus_of_a_process_can_be_named() {
         };
         assert_eq!(cpus(json!({"initial": "0", "final": "1"})), "1");
         assert_eq!(cpus(json!({"final": "0"})), "0");
+        // Wider than 1,024 CPUs, and than this machine.
+        assert_eq!(cpus(json!({"initial": "0-2047", "final": "0, 4095"})), "0");
     });
 }

@@ -122,6 +122,16 @@ fn tmpfs_takes_its_options() {
     });
 }
 
+/// Deprecated, and written by old callers.
+#[test]
+fn a_relative_destination_is_below_the_root() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        bundle.mount(&json!({"destination": "tmp/./sub/..", "type": "tmpfs"}));
+        assert_eq!(bundle.probe(rt).mount_at("/tmp").unwrap()["type"], "tmpfs");
+    });
+}
+
 #[test]
 fn later_mounts_cover_earlier_ones() {
     with_runtime(|rt| {

@@ -38,6 +38,25 @@ fn user_group_and_additional_groups_are_set() {
 }
 
 #[test]
+fn the_groups_of_the_caller_stay_where_the_annotation_says_so() {
+    with_runtime(|rt| {
+        if !rt.only_keg("the annotation is not runc's") {
+            return;
+        }
+        let bundle = rt.bundle();
+        bundle.args(&["/bin/grep", "^Groups", "/proc/self/status"]);
+        let groups = || {
+            let run = rt.command(&["run", "--bundle", &bundle.arg(), "c"]);
+            let text = run.inside(&["setpriv", "--groups", "4711,4712"]).run().ok().stdout();
+            text.split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(groups(), [""; 0]);
+        bundle.edit(|c| c["annotations"] = json!({"run.oci.keep_original_groups": "1"}));
+        assert_eq!(groups(), ["4711", "4712"]);
+    });
+}
+
+#[test]
 fn the_umask_is_set() {
     with_runtime(|rt| {
         let bundle = rt.bundle();

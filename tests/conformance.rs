@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 const PROPERTIES: &str = "tests/conformance/properties";
+const ANNOTATIONS: &str = "tests/conformance/annotations";
 const EXCEPTIONS: &str = "integration/runtime-tools/exceptions";
 const SUITE: &str = "integration/vm/suite";
 const DOCUMENT: &str = "docs/conformance.md";
@@ -47,11 +48,20 @@ fn properties() -> Vec<(String, String, String)> {
 
 /// Program, assertion, reason, details.
 fn exceptions() -> Vec<[String; 4]> {
+    four_columns(EXCEPTIONS)
+}
+
+/// Annotation, what it does, file, test.
+fn annotations() -> Vec<[String; 4]> {
+    four_columns(ANNOTATIONS)
+}
+
+fn four_columns(name: &str) -> Vec<[String; 4]> {
     let parts = |row: &String| -> [String; 4] {
         let parts: Vec<String> = row.split(" | ").map(str::to_owned).collect();
         parts.try_into().unwrap_or_else(|parts| panic!("{parts:?} are not four columns"))
     };
-    lines(EXCEPTIONS).iter().map(parts).collect()
+    lines(name).iter().map(parts).collect()
 }
 
 fn document() -> String {
@@ -61,7 +71,7 @@ fn document() -> String {
     writeln!(
         text,
         "What keg does with each property of config.json is shown by a test, and what the validation programs of runtime-tools say of it by \
-         running them. This page is made by\n`make conformance` of `{PROPERTIES}`, `{EXCEPTIONS}` and `{SUITE}`.\n"
+         running them. This page is made by\n`make conformance` of `{PROPERTIES}`, `{ANNOTATIONS}`, `{EXCEPTIONS}` and `{SUITE}`.\n"
     )
     .unwrap();
     writeln!(
@@ -73,6 +83,11 @@ fn document() -> String {
     .unwrap();
     for (property, file, test) in &properties {
         writeln!(text, "| {property} | {} | `{file}` |", test.replace('_', " ")).unwrap();
+    }
+    text += "\n## Annotations\n\nThose that mean something to keg; `keg features` has them as potentially unsafe. All others are passed on to \
+             hooks and `state`, and have no effect.\n\n| annotation | what it does | test | in |\n|---|---|---|---|\n";
+    for [annotation, what, file, test] in &annotations() {
+        writeln!(text, "| {annotation} | {what} | {} | `{file}` |", test.replace('_', " ")).unwrap();
     }
     writeln!(
         text,
@@ -219,7 +234,8 @@ fn the_document_is_what_the_tables_say() {
 #[test]
 fn every_test_that_is_named_exists() {
     let mut missing = Vec::new();
-    for (property, file, test) in properties() {
+    let annotations = annotations().into_iter().map(|[annotation, _, file, test]| (annotation, file, test));
+    for (property, file, test) in properties().into_iter().chain(annotations) {
         let text = read(&file);
         if !text.contains(&format!("#[test]\n    fn {test}()"))
             && !text.contains(&format!("#[test]\nfn {test}()"))
@@ -228,6 +244,19 @@ fn every_test_that_is_named_exists() {
         }
     }
     assert!(missing.is_empty(), "\n{}", missing.join("\n"));
+}
+
+#[test]
+fn the_annotations_are_those_that_features_lists() {
+    let output =
+        std::process::Command::new(env!("CARGO_BIN_EXE_keg")).args(["features"]).output().unwrap().stdout;
+    let features: Value = serde_json::from_slice(&output).unwrap();
+    let listed = features["potentiallyUnsafeConfigAnnotations"].as_array().unwrap();
+    let listed: BTreeSet<&str> = listed.iter().map(|name| name.as_str().unwrap()).collect();
+    let annotations = annotations();
+    let effective = annotations.iter().filter(|[_, what, ..]| !what.starts_with("none: "));
+    let known: BTreeSet<&str> = effective.map(|[name, ..]| name.trim_end_matches("NAME")).collect();
+    assert_eq!(listed, known);
 }
 
 #[test]

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::OFlag;
 
 use super::Result;
+use crate::spec;
 use crate::sys::fd::{self, Resolve};
 use crate::sys::proc::Proc;
-use crate::sys::{self, timing};
-
-const CONFIG_LIMIT: usize = 16 << 20;
+use crate::sys::{self, Errno, timing};
 
 /// It is not there, or cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -27,13 +26,16 @@ pub(super) fn absolute(bundle: &Path, proc: &Proc) -> Result<PathBuf> {
     Ok(path.map_err(|error| Error::Bundle(bundle.to_owned(), error))?)
 }
 
-/// Its config.json, 16 MiB at most.
+/// Its config.json; where that is too large, the error that loading it would be.
 pub(super) fn read_config(bundle: &Path) -> Result<Vec<u8>> {
     let path = bundle.join("config.json");
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     timing::lap("find the bundle");
-    let json =
-        fd::open(fd::cwd(), &path, Resolve::Host, flags, 0).and_then(|file| fd::read_all(file, CONFIG_LIMIT));
+    let file = fd::open(fd::cwd(), &path, Resolve::Host, flags, 0);
+    let json = file.and_then(|file| fd::read_all(file, spec::MAX_SIZE));
     timing::lap("read config.json");
-    Ok(json.map_err(|error| Error::Config(path, error))?)
+    match json {
+        Err(error) if error.errno == Errno::EFBIG => Err(spec::Error::too_large().into()),
+        json => Ok(json.map_err(|error| Error::Config(path, error))?),
+    }
 }

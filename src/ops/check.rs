@@ -21,10 +21,12 @@ pub fn check(place: &Place, bundle: &Path) -> Result<Vec<Finding>> {
     probe::kernel_is_new_enough()?;
     let proc = Proc::host()?;
     let bundle = absolute(bundle, &proc)?;
-    let json = read_config(&bundle)?;
-    let loaded = match spec::load(&json) {
+    let loaded = match read_config(&bundle).and_then(|json| Ok(spec::load(&json)?)) {
         Ok(loaded) => loaded,
-        Err(spec::Error { path, problem, .. }) => return Ok(vec![Finding::error(path, problem)]),
+        Err(error) => {
+            let spec::Error { path, problem, .. } = *error.downcast()?;
+            return Ok(vec![Finding::error(path, problem)]);
+        }
     };
     let options = Options {
         id: ContainerId::parse(NAME)?,

@@ -1,4 +1,4 @@
-//! Annotations of config.json that name a file of the host: keg opens it, so its name has to be absolute.
+//! Annotations of config.json that name a file of the host: where keg opens it, its name has to be absolute.
 
 /// Where hooks write what they would write to standard output.
 pub const HOOKS_STDOUT: &str = "run.oci.hooks.stdout";
@@ -6,6 +6,8 @@ pub const HOOKS_STDOUT: &str = "run.oci.hooks.stdout";
 pub const HOOKS_STDERR: &str = "run.oci.hooks.stderr";
 /// The socket of somebody who wants the pidfd of the container's first process.
 pub const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
+/// The configuration of CRIU, for who makes checkpoints: keg makes none.
+pub(super) const CRIU_CONFIG: &str = "org.criu.config";
 
-/// All of them.
+/// All that keg opens.
 pub(super) const FILES: [&str; 3] = [HOOKS_STDERR, HOOKS_STDOUT, PIDFD_RECEIVER];

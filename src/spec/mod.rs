@@ -12,7 +12,7 @@ pub use oci_spec::runtime::{Hook, LinuxResources, LinuxSeccomp, Process, Spec};
 pub use path::member;
 pub use state::{Status, VERSION, state};
 
-/// The largest config.json that is read. Whoever reads the file need not read more than one byte beyond it.
+/// The largest config.json that is read.
 pub const MAX_SIZE: usize = 16 << 20;
 
 /// config.json, read and checked against the types of the specification, not yet for what it means.
@@ -50,6 +50,11 @@ impl Error {
         Self { document: "config.json", path, problem: problem.into() }
     }
 
+    /// Of a config.json beyond [`MAX_SIZE`], for whoever does not read all of it.
+    pub fn too_large() -> Self {
+        Self::at_root(format!("larger than {} MiB", MAX_SIZE >> 20))
+    }
+
     fn at_root(problem: impl Into<String>) -> Self {
         Self::new(String::new(), problem)
     }
@@ -84,7 +89,7 @@ pub fn load_resources(bytes: &[u8]) -> Result<LinuxResources, Error> {
 
 fn parse(bytes: &[u8]) -> Result<tree::Tree<'_>, Error> {
     if bytes.len() > MAX_SIZE {
-        return Err(Error::at_root(format!("larger than {} MiB", MAX_SIZE >> 20)));
+        return Err(Error::too_large());
     }
     let tree = tree::parse(bytes)?;
     match tree {

@@ -213,6 +213,12 @@ fn groups() {
 }
 
 #[test]
+fn an_annotation_without_effect_is_told() {
+    let plan = planned(&with(&[("/annotations", json!({"org.criu.config": "/etc/criu/x.conf"}))])).unwrap();
+    assert_eq!(plan.warnings, ["annotations[\"org.criu.config\"]: has no effect: keg makes no checkpoints"]);
+}
+
+#[test]
 fn devices() {
     let listed = json!([
         {"path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o20640, "uid": 1, "gid": 2},

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 use oci_spec::runtime::Linux;
 
-use super::annotations::FILES;
+use super::annotations::{CRIU_CONFIG, FILES};
 use super::cgroup::{self, CgroupPlan};
 use super::finding::{Finding, Report};
 use super::{Error, Hook, Host, MountLabel, Options, Plan, Process, Propagation, PropagationKind};
@@ -222,6 +222,9 @@ fn annotations(spec: &Spec, report: &mut Report) -> BTreeMap<String, String> {
         listed.map(|(key, value)| (key.clone(), value.clone())).collect();
     if annotations.contains_key("") {
         report.error(member("annotations", ""), "a key may not be empty");
+    }
+    if annotations.contains_key(CRIU_CONFIG) {
+        report.warn(member("annotations", CRIU_CONFIG), "has no effect: keg makes no checkpoints");
     }
     for key in FILES {
         if let Some(value) =
