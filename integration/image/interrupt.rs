@@ -89,6 +89,20 @@ fn limits_are_flags() {
             rt.command(&["unpack", "--image", &image, flag, value, "-q", &place]).run().fails_with(text);
             assert!(!bundle.exists());
         }
+        let large = format!("{}:latest", images().join("demo").display());
+        let place = bundle.display().to_string();
+        let ratio = rt.command(&["unpack", "--image", &large, "--max-ratio", "1", "-q", &place]);
+        ratio.limit(minutes(2)).run().fails_with("compressed to less than 1/1 of its size");
+        assert!(!bundle.exists());
         unpack(rt, &image, &bundle).ok();
+        std::fs::write(bundle.join("rootfs/new"), vec![7; 300_000]).unwrap();
+        let zstd = format!("{}:zstd", rt.dir().join("layout").display());
+        rt.command(&["repack", "-q", "--image", &zstd, "--compression", "zstd", &place]).run().ok();
+        let again = rt.dir().join("again");
+        rt.command(&["unpack", "--image", &zstd, "--max-window", "4k", "-q", &again.display().to_string()])
+            .run()
+            .fails_with("decompress: ");
+        assert!(!again.exists());
+        unpack(rt, &zstd, &again).ok();
     });
 }

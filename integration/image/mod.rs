@@ -8,6 +8,7 @@ mod compare;
 mod fruit;
 mod generated;
 mod hooks;
+mod inspect;
 mod interrupt;
 // Layouts made in memory, as the tests without root have them; not all of it is used here.
 #[allow(dead_code)]
@@ -19,6 +20,7 @@ mod run;
 #[allow(dead_code)]
 #[path = "../../tests/image/tar.rs"]
 mod tar;
+mod traced;
 mod tree;
 
 use std::path::{Path, PathBuf};

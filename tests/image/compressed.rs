@@ -33,14 +33,25 @@ fn is_there(layout: &Layout) {
     assert_eq!(std::fs::read(root.join("d/b")).unwrap(), b"b");
 }
 
+/// The types that docs/images.md names, and none at all.
 #[test]
-fn zstandard_and_plain_whatever_the_media_type_says() {
-    for media_type in
-        [ZSTD, GZIP, "application/vnd.oci.image.layer.v1.tar", "application/vnd.docker.image.rootfs.diff.tar"]
-    {
+fn every_media_type_whatever_the_content_is() {
+    let oci = ["layer.v1.tar", "layer.nondistributable.v1.tar"]
+        .map(|kind| format!("application/vnd.oci.image.{kind}"));
+    let oci = oci.iter().flat_map(|kind| ["", "+gzip", "+zstd"].map(|how| format!("{kind}{how}")));
+    let docker = ["diff.tar", "diff.tar.gzip", "diff.tar.zstd", "foreign.diff.tar", "foreign.diff.tar.gzip"];
+    let docker = docker.iter().map(|kind| format!("application/vnd.docker.image.rootfs.{kind}"));
+    let mut count = 0;
+    for media_type in oci.chain(docker).chain([String::new()]) {
         for blob in [zstd(&layer()), gzip(&layer()), layer()] {
-            is_there(&image(media_type, blob));
+            is_there(&image(&media_type, blob));
+            count += 1;
         }
+    }
+    assert_eq!(count, 36);
+    for media_type in ["application/vnd.oci.image.layer.v1.tar+xz", "application/octet-stream", "text/plain"]
+    {
+        World::begin().refuse(&image(media_type, layer()), &format!("unknown media type {media_type:?}"));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which image is chosen: by name, digest and platform, past everything that is no image.
 
 use serde_json::{Value, json};
+use sha2::Digest as _;
 
 use super::layout::{CONFIG, INDEX, architecture, config, gzip};
 use super::world::names;
@@ -179,18 +180,48 @@ fn base64(bytes: &[u8]) -> String {
 
 #[test]
 fn other_digests() {
-    let mut layout = Layout::of(&[tar(&[file("f", "")])]);
-    let digest = layout.layer(0);
-    let bytes = layout.blobs.remove(&digest).unwrap();
-    let hash = blake3::hash(&bytes).to_hex();
-    layout.blobs.insert(format!("blake3:{hash}"), bytes);
-    layout.edit_manifest(|manifest| manifest["layers"][0]["digest"] = json!(format!("blake3:{hash}")));
-    assert_eq!(chosen(&layout, "", None).unwrap(), "f");
-    let wrong = hash.replace(&hash[..1], if hash.starts_with('0') { "1" } else { "0" });
-    let bytes = layout.blobs.remove(&format!("blake3:{hash}")).unwrap();
-    layout.blobs.insert(format!("blake3:{wrong}"), bytes);
-    layout.edit_manifest(|manifest| manifest["layers"][0]["digest"] = json!(format!("blake3:{wrong}")));
-    assert!(chosen(&layout, "", None).unwrap_err().contains("the blob is damaged"));
+    type Hash = fn(&[u8]) -> String;
+    let sha512 =
+        |bytes: &[u8]| sha2::Sha512::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hashes: [(&str, Hash); 2] =
+        [("sha512", sha512), ("blake3", |bytes| blake3::hash(bytes).to_hex().to_string())];
+    for (algorithm, hash) in hashes {
+        let layer = tar(&[file("f", "")]);
+        let mut layout = Layout::of(std::slice::from_ref(&layer));
+        layout.edit_config(|config| {
+            config["rootfs"]["diff_ids"][0] = json!(format!("{algorithm}:{}", hash(&layer)));
+        });
+        let digest = layout.layer(0);
+        let bytes = layout.blobs.remove(&digest).unwrap();
+        let digest = hash(&bytes);
+        layout.blobs.insert(format!("{algorithm}:{digest}"), bytes);
+        layout.edit_manifest(|manifest| {
+            manifest["layers"][0]["digest"] = json!(format!("{algorithm}:{digest}"));
+        });
+        assert_eq!(chosen(&layout, "", None).unwrap(), "f");
+        let other =
+            |digest: &str| digest.replace(&digest[..1], if digest.starts_with('0') { "1" } else { "0" });
+        let mut wrong = layout.clone();
+        wrong.edit_config(|config| {
+            config["rootfs"]["diff_ids"][0] = json!(format!("{algorithm}:{}", other(&hash(&layer))));
+        });
+        let error = chosen(&wrong, "", None).unwrap_err();
+        assert!(
+            error.contains(&format!("the uncompressed layer has {algorithm}:{}", hash(&layer))),
+            "{error}"
+        );
+        let wrong = other(&digest);
+        let bytes = layout.blobs.remove(&format!("{algorithm}:{digest}")).unwrap();
+        layout.blobs.insert(format!("{algorithm}:{wrong}"), bytes);
+        layout.edit_manifest(|manifest| {
+            manifest["layers"][0]["digest"] = json!(format!("{algorithm}:{wrong}"))
+        });
+        let error = chosen(&layout, "", None).unwrap_err();
+        assert!(
+            error.ends_with(&format!("the blob is damaged: its content has digest {algorithm}:{digest}")),
+            "{error}"
+        );
+    }
 }
 
 /// Which version of the system an image is for, and what the system must be able to do, decide too.
