@@ -135,10 +135,7 @@ fn a_cgroup_that_was_there_stays() {
 #[test]
 fn what_the_container_made_inside_is_removed() {
     with_runtime(|rt| {
-        let bundle = rt.bundle();
-        bundle.args(&["/bin/sleep", "100"]);
-        rt.create(&bundle, "c").ok();
-        rt.start("c").ok();
+        let bundle = rt.sleeping("c");
         make(&format!("{}/inner/most", bundle.cgroup()));
         make(&format!("{}/other", bundle.cgroup()));
         rt.command(&["delete", "--force", "c"]).run().ok();

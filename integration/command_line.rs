@@ -216,6 +216,28 @@ fn every_other_command_is_silent_when_it_succeeds() {
 }
 
 #[test]
+fn systemd_is_refused_by_name_where_it_has_not_all_cgroups() {
+    with_runtime(|rt| {
+        if harness::host::hierarchies().len() == 1
+            || !rt.only_keg("others ask it all the same, or go on without")
+        {
+            return;
+        }
+        let bundle = rt.bundle();
+        bundle.edit(|c| c["linux"]["cgroupsPath"] = json!("system.slice:keg:one"));
+        for globals in [&["--systemd-cgroup"][..], &["--cgroup-manager", "systemd"]] {
+            for command in ["create", "run"] {
+                let done = rt.command_with_globals(globals, &[command, "--bundle", &bundle.arg(), "c"]).run();
+                let message =
+                    done.fails_with("systemd can only be asked on a host with cgroup version 2 alone");
+                assert_eq!(message.lines().count(), 1, "{message}");
+            }
+        }
+        rt.assert_gone("c");
+    });
+}
+
+#[test]
 fn root_slash_is_refused() {
     with_runtime(|rt| {
         if !rt.only_keg("others take / as the state directory") {

@@ -43,6 +43,15 @@ fn foreground(rt: &Runtime, terminal: &Terminal, words: &[&str]) -> Session {
     terminal.spawn(&all)
 }
 
+/// `run` in a terminal of the host, once its script says that it is ready.
+fn attached(rt: &Runtime, script: &str) -> (Terminal, Session) {
+    let bundle = in_terminal(rt, script);
+    let mut terminal = Terminal::open(24, 80);
+    let session = foreground(rt, &terminal, &["run", "--bundle", &bundle.arg(), "c"]);
+    terminal.screen.wait_for("ready");
+    (terminal, session)
+}
+
 #[test]
 fn the_program_gets_a_terminal_of_its_own_devpts() {
     with_runtime(|rt| {
@@ -154,10 +163,7 @@ fn sockets_are_relative_to_the_caller_as_documents_are() {
 #[test]
 fn exec_sends_a_terminal_too() {
     with_runtime(|rt| {
-        let bundle = rt.bundle();
-        bundle.args(&["/bin/sleep", "100"]);
-        rt.create(&bundle, "c").ok();
-        rt.start("c").ok();
+        rt.sleeping("c");
         let socket = DescriptorSocket::listen(rt.dir(), "console");
         let script = "readlink /proc/self/fd/0; stat -c %u /dev/pts/0; echo hi > /dev/tty; echo end";
         let words = ["exec", "--detach", "--tty", "--user", "5", "--console-socket", &socket.arg(), "c"];
@@ -227,10 +233,7 @@ fn run_joins_the_containers_terminal_to_the_callers() {
 #[test]
 fn exec_joins_a_terminal_to_the_callers() {
     with_runtime(|rt| {
-        let bundle = rt.bundle();
-        bundle.args(&["/bin/sleep", "100"]);
-        rt.create(&bundle, "c").ok();
-        rt.start("c").ok();
+        rt.sleeping("c");
         let mut terminal = Terminal::open(22, 77);
         let before = terminal.screen.modes();
         let script = "/bin/busybox stty size; readlink /proc/self/fd/1; kill -9 $$";
@@ -267,12 +270,17 @@ fn the_modes_are_put_back_whatever_happens() {
 fn the_size_follows_that_of_the_callers_terminal() {
     with_runtime(|rt| {
         let script = "trap '/bin/busybox stty size' WINCH; trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done";
-        let bundle = in_terminal(rt, script);
-        let mut terminal = Terminal::open(24, 80);
-        let mut session = foreground(rt, &terminal, &["run", "--bundle", &bundle.arg(), "c"]);
-        terminal.screen.wait_for("ready");
+        let (mut terminal, mut session) = attached(rt, script);
         terminal.resize(51, 132);
         terminal.screen.wait_for("51 132\r\n");
+        // So does that of a further process.
+        let mut other = Terminal::open(24, 80);
+        let mut exec = foreground(rt, &other, &["exec", "--tty", "c", "/bin/sh", "-c", script]);
+        other.screen.wait_for("ready");
+        other.resize(52, 133);
+        other.screen.wait_for("52 133\r\n");
+        kill(Pid::from_raw(exec.pid()), Signal::SIGTERM).unwrap();
+        assert_eq!(exec.wait().code(), Some(3));
         rt.kill("c", "TERM").ok();
         assert_eq!(session.wait().code(), Some(3));
     });
@@ -282,10 +290,7 @@ fn the_size_follows_that_of_the_callers_terminal() {
 fn the_interrupt_key_is_for_the_container() {
     with_runtime(|rt| {
         let script = "trap 'echo interrupted; exit 4' INT; echo ready; while :; do sleep 0.05; done";
-        let bundle = in_terminal(rt, script);
-        let mut terminal = Terminal::open(24, 80);
-        let mut session = foreground(rt, &terminal, &["run", "--bundle", &bundle.arg(), "c"]);
-        terminal.screen.wait_for("ready");
+        let (mut terminal, mut session) = attached(rt, script);
         terminal.screen.write("\x03");
         terminal.screen.wait_for("interrupted");
         assert_eq!(session.wait().code(), Some(4));
@@ -296,10 +301,7 @@ fn the_interrupt_key_is_for_the_container() {
 fn signals_are_passed_on_with_a_terminal_too() {
     with_runtime(|rt| {
         let script = "trap 'echo terminated; exit 6' TERM; echo ready; while :; do sleep 0.05; done";
-        let bundle = in_terminal(rt, script);
-        let mut terminal = Terminal::open(24, 80);
-        let mut session = foreground(rt, &terminal, &["run", "--bundle", &bundle.arg(), "c"]);
-        terminal.screen.wait_for("ready");
+        let (mut terminal, mut session) = attached(rt, script);
         kill(Pid::from_raw(session.pid()), Signal::SIGTERM).unwrap();
         terminal.screen.wait_for("terminated");
         assert_eq!(session.wait().code(), Some(6));
@@ -309,10 +311,7 @@ fn signals_are_passed_on_with_a_terminal_too() {
 #[test]
 fn a_terminal_that_hangs_up_hangs_up_the_containers() {
     with_runtime(|rt| {
-        let bundle = in_terminal(rt, &until_hang_up("echo ready"));
-        let mut terminal = Terminal::open(24, 80);
-        let mut session = foreground(rt, &terminal, &["run", "--bundle", &bundle.arg(), "c"]);
-        terminal.screen.wait_for("ready");
+        let (terminal, mut session) = attached(rt, &until_hang_up("echo ready"));
         let pid = rt.pid("c");
         terminal.hang_up();
         session.wait();
@@ -514,10 +513,7 @@ fn a_pidfd_of_the_process_is_sent() {
 #[test]
 fn a_runtime_that_is_killed_leaves_no_process_without_a_keeper() {
     with_runtime(|rt| {
-        let bundle = in_terminal(rt, &until_hang_up("echo ready"));
-        let mut terminal = Terminal::open(24, 80);
-        let mut session = foreground(rt, &terminal, &["run", "--bundle", &bundle.arg(), "c"]);
-        terminal.screen.wait_for("ready");
+        let (_terminal, mut session) = attached(rt, &until_hang_up("echo ready"));
         let pid = rt.pid("c");
         kill(Pid::from_raw(session.pid()), Signal::SIGKILL).unwrap();
         assert_eq!(session.wait().signal(), Some(9));

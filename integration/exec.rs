@@ -369,6 +369,36 @@ fn short_flags_mean_what_the_long_ones_do() {
     });
 }
 
+/// Nothing of the container may come between two of them, and what the process needs is counted there from its birth.
+#[test]
+fn all_namespaces_are_joined_at_once_by_a_process_that_is_in_the_cgroup_already() {
+    with_runtime(|rt| {
+        if !rt.only_keg("others join one after the other") {
+            return;
+        }
+        sleeping(rt, |_| {});
+        let trace = rt.dir().join("trace").display().to_string();
+        let strace = ["strace", "-f", "-qq", "-yy", "-e", "trace=setns,clone3,write", "-o", &trace];
+        rt.command(&["exec", "c", "/bin/true"]).inside(&strace).run().silent();
+        let trace = fs::read_to_string(trace).unwrap();
+        let lines: Vec<_> = trace.lines().collect();
+        let joins: Vec<_> = (0..lines.len()).filter(|n| lines[*n].contains(" setns(")).collect();
+        let [join] = joins[..] else { panic!("{trace}") };
+        for word in ["pid", "CLONE_NEWNS", "CLONE_NEWPID", "CLONE_NEWNET", "CLONE_NEWIPC", "CLONE_NEWUTS"] {
+            assert!(lines[join].contains(word), "{}", lines[join]);
+        }
+        let prefix = rt.cgroup_prefix();
+        let enters = |line: &&&str| {
+            line.contains("CLONE_INTO_CGROUP") || (line.contains(" write(") && line.contains(&prefix))
+        };
+        let enters = lines[..join].iter().filter(enters).count();
+        // Of version 1, one for each hierarchy.
+        let hierarchies = harness::host::hierarchies().len();
+        assert_eq!(enters, hierarchies, "{trace}");
+        assert_eq!(lines[join..].iter().filter(|line| line.contains(&prefix)).count(), 0, "{trace}");
+    });
+}
+
 /// A caller that reads to the end of a pipe hears of it when the program has closed its side, not when the container ends.
 #[test]
 fn nothing_but_the_container_holds_the_streams_that_it_was_given() {

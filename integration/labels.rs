@@ -264,10 +264,7 @@ fn a_further_process_has_labels_of_its_own_or_none_is_made() {
         if !rt.only_keg("some leave them out") {
             return;
         }
-        let bundle = rt.bundle();
-        bundle.args(&["/bin/sleep", "100"]);
-        rt.create(&bundle, "c").ok();
-        rt.start("c").ok();
+        rt.sleeping("c");
         let exec = |flags: &[&str]| {
             let words = [&["exec"], flags, &["c", "/bin/cat", "/proc/self/attr/apparmor/current"]].concat();
             rt.command(&words).run()

@@ -99,10 +99,7 @@ fn the_same_id_can_be_used_again_after_delete() {
 #[test]
 fn start_needs_a_created_container() {
     with_runtime(|rt| {
-        let bundle = rt.bundle();
-        bundle.args(&["/bin/sleep", "100"]);
-        rt.create(&bundle, "c").ok();
-        rt.start("c").ok();
+        rt.sleeping("c");
         rt.start("c").fails_with("cannot start an already running container");
         rt.kill("c", "9").ok();
         rt.wait_stopped("c");
@@ -113,10 +110,7 @@ fn start_needs_a_created_container() {
 #[test]
 fn delete_needs_a_stopped_container() {
     with_runtime(|rt| {
-        let bundle = rt.bundle();
-        bundle.args(&["/bin/sleep", "100"]);
-        rt.create(&bundle, "c").ok();
-        rt.start("c").ok();
+        rt.sleeping("c");
         let message = rt.delete("c").fails_with("cannot delete container c that is not stopped: running");
         assert_eq!(message.lines().count(), 1, "{message}");
         assert_eq!(rt.status("c"), "running");
@@ -239,10 +233,7 @@ fn kill_all_reaches_every_process_of_the_cgroup() {
 #[test]
 fn signal_0_asks_whether_there_is_a_process() {
     with_runtime(|rt| {
-        let bundle = rt.bundle();
-        bundle.args(&["/bin/sleep", "100"]);
-        rt.create(&bundle, "c").ok();
-        rt.start("c").ok();
+        rt.sleeping("c");
         rt.kill("c", "0").silent();
         rt.command(&["kill", "--all", "c", "0"]).run().silent();
         assert_eq!(rt.status("c"), "running");
@@ -296,10 +287,7 @@ fn a_process_that_ends_while_it_is_signalled_is_told_as_such() {
         if !rt.only_keg("others signal by other calls") {
             return;
         }
-        let bundle = rt.bundle();
-        bundle.args(&["/bin/sleep", "100"]);
-        rt.create(&bundle, "c").ok();
-        rt.start("c").ok();
+        rt.sleeping("c");
         for (errno, words) in
             [("ESRCH", "os: process already finished"), ("EPERM", "operation not permitted")]
         {

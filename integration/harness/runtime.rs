@@ -131,6 +131,15 @@ impl Runtime {
         self.command(&["start", id]).run()
     }
 
+    /// A container that runs, and does nothing.
+    pub fn sleeping(&self, id: &str) -> Bundle {
+        let bundle = self.bundle();
+        bundle.args(&["/bin/sleep", "1000"]);
+        self.create(&bundle, id).ok();
+        self.start(id).ok();
+        bundle
+    }
+
     /// `run` in the foreground.
     pub fn run(&self, bundle: &Bundle, id: &str) -> Finished {
         self.command(&["run", "--bundle", &bundle.arg(), id]).run()

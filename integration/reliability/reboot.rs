@@ -27,10 +27,7 @@ fn a_record_of_another_boot_reads_as_stopped() {
         if !rt.only_keg("others have records of their own") {
             return;
         }
-        let bundle = rt.bundle();
-        bundle.args(&["/bin/sleep", "1000"]);
-        rt.create(&bundle, "c").ok();
-        rt.start("c").ok();
+        rt.sleeping("c");
         let pid = rt.pid("c");
         edit(rt, |record| record["boot_id"] = json!("00000000-0000-0000-0000-000000000000"));
         assert_eq!(rt.status("c"), "stopped");
