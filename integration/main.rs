@@ -5,7 +5,6 @@
 mod bad_input;
 mod cgroup_lifetime;
 mod cgroup_limits;
-mod cgroup_settings;
 mod cgroups;
 mod clients;
 mod command_line;

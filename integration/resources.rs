@@ -94,6 +94,25 @@ fn memory_of_tcp_buffers_is_version_1_or_an_error_and_that_of_the_kernel_has_no_
         let resources = json!({"memory": {"kernel": 8 << 20, "limit": 64 << 20}});
         let held = held(rt, &resources, &["memory.limit_in_bytes", "memory.max"]);
         assert_eq!(held.into_iter().flatten().collect::<Vec<_>>(), [(64 << 20).to_string()]);
+        // Every cgroup counts what is below it, by now.
+        let held = self::held(rt, &json!({"memory": {"useHierarchy": true}}), &["memory.use_hierarchy"]);
+        assert!([None, Some("1".to_owned())].contains(&held[0]), "{held:?}");
+        assert_eq!(held[0].is_some(), file("", "memory.use_hierarchy").is_some());
+    });
+}
+
+#[test]
+fn kernel_memory_is_not_limited_and_check_says_so() {
+    with_runtime(|rt| {
+        if !rt.only_keg("others have no `check`") {
+            return;
+        }
+        let resources = json!({"memory": {"kernel": 8_388_608}});
+        let found = rt.command(&["check", &with(rt, &resources).arg()]).run().ok().stdout();
+        let line = "warning: linux.resources.memory.kernel: the kernel has no such limit since Linux 5.16";
+        assert!(found.contains(line), "{found}");
+        let name = "memory.kmem.limit_in_bytes";
+        assert_eq!(held(rt, &resources, &[name]), held(rt, &json!({}), &[name]));
     });
 }
 
@@ -183,6 +202,96 @@ fn every_rate_of_a_device_is_limited() {
     });
 }
 
+/// A disk of the test's own: a file behind a loop device.
+struct Disk(String);
+
+impl Disk {
+    fn attach(rt: &Runtime) -> Option<Self> {
+        let file = rt.dir().join("disk");
+        fs::File::create(&file).unwrap().set_len(16 << 20).unwrap();
+        let done = rt.program(&["losetup", "--find", "--show", file.to_str().unwrap()]).run();
+        if !done.status.success() {
+            eprintln!("skipped: no loop device here: {}", done.stderr());
+            return None;
+        }
+        Some(Self(done.stdout().trim().trim_start_matches("/dev/").to_owned()))
+    }
+
+    fn scheduler(&self) -> PathBuf {
+        Path::new("/sys/block").join(&self.0).join("queue/scheduler")
+    }
+
+    /// Major and minor.
+    fn numbers(&self) -> (u64, u64) {
+        let text = fs::read_to_string(Path::new("/sys/block").join(&self.0).join("dev")).unwrap();
+        let (major, minor) = text.trim().split_once(':').unwrap();
+        (major.parse().unwrap(), minor.parse().unwrap())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let detach =
+            std::process::Command::new("losetup").arg("--detach").arg(format!("/dev/{}", self.0)).status();
+        assert!(detach.unwrap().success() || std::thread::panicking(), "{} stays", self.0);
+    }
+}
+
+/// What weighs a device is its scheduler BFQ, or, for version 2 alone, the cost model of the kernel.
+#[test]
+fn a_device_has_a_weight_of_its_own() {
+    with_runtime(|rt| {
+        if !rt.only_keg("runc and crun know but one of the files") {
+            return;
+        }
+        let Some(disk) = Disk::attach(rt) else { return };
+        let (major, minor) = disk.numbers();
+        let device = json!({"blockIO": {"weightDevice": [{"major": major, "minor": minor, "weight": 300}]}});
+        let line = |names: &[&str], expected: &str| {
+            let held = held(rt, &device, names);
+            let expected = format!("{major}:{minor} {expected}");
+            let found = held.iter().flatten().any(|text| text.lines().any(|line| line == expected));
+            assert!(found, "{expected}: {held:?}");
+        };
+        let mut shown = false;
+        if fs::read_to_string(disk.scheduler()).unwrap().contains("bfq") {
+            fs::write(disk.scheduler(), "bfq").unwrap();
+            line(&["blkio.bfq.weight_device", "io.bfq.weight"], "300");
+            fs::write(disk.scheduler(), "none").unwrap();
+            shown = true;
+        }
+        if let Some(costs) =
+            hierarchies().iter().map(|mount| mount.join("io.cost.qos")).find(|file| file.exists())
+        {
+            fs::write(&costs, format!("{major}:{minor} enable=1")).unwrap();
+            line(&["io.weight"], "2930");
+            fs::write(&costs, format!("{major}:{minor} enable=0")).unwrap();
+            shown = true;
+        }
+        if !shown {
+            eprintln!("skipped: nothing weighs devices here");
+        }
+    });
+}
+
+/// Linux has none since 5.0, where its scheduler CFQ went.
+#[test]
+fn weights_of_leaves_are_an_error() {
+    with_runtime(|rt| {
+        if !rt.only_keg("others drop them silently") {
+            return;
+        }
+        for (weights, setting) in [
+            (json!({"leafWeight": 100}), "leafWeight"),
+            (json!({"weightDevice": [{"major": 8, "minor": 0, "leafWeight": 100}]}), "weightDevice[0]"),
+        ] {
+            let bundle = with(rt, &json!({"blockIO": weights}));
+            rt.create(&bundle, "c").fails_with(&format!("linux.resources.blockIO.{setting}"));
+            rt.assert_gone("c");
+        }
+    });
+}
+
 #[test]
 fn hugepages_and_reservations_of_them_are_limited() {
     with_runtime(|rt| {
@@ -222,6 +331,11 @@ fn files_of_version_2_can_be_named_unless_they_do_what_is_the_runtimes_to_do() {
             &["cgroup.max.descendants", "cgroup.max.depth"],
         );
         assert_eq!(held, [Some("3".to_owned()), Some("2".to_owned())]);
+        if has(rt, "hugetlb.2MB.max") {
+            let held =
+                self::held(rt, &json!({"unified": {"hugetlb.2MB.max": "2097152"}}), &["hugetlb.2MB.max"]);
+            assert_eq!(held, [Some("2097152".to_owned())]);
+        }
         for (name, value) in [
             ("cgroup.procs", std::process::id().to_string()),
             ("cgroup.threads", "1".into()),
@@ -237,20 +351,29 @@ fn files_of_version_2_can_be_named_unless_they_do_what_is_the_runtimes_to_do() {
     });
 }
 
-/// Devices for remote memory are rare: without one, the kernel's refusal shows that the file was written.
 #[test]
-fn remote_memory_of_a_device_that_is_not_there_is_an_error() {
+fn remote_memory_of_a_device_is_limited_and_of_one_that_is_not_there_an_error() {
     with_runtime(|rt| {
         if !rt.only_keg("others have other words") {
             return;
         }
-        let bundle = with(rt, &json!({"rdma": {"none": {"hcaHandles": 3, "hcaObjects": 10}}}));
-        let message = rt.create(&bundle, "c").fails_with("linux.resources.rdma[\"none\"]");
-        let unified = hierarchies().into_iter().map(|mount| mount.join("cgroup.controllers"));
-        if unified.filter_map(|path| fs::read_to_string(path).ok()).any(|list| list.contains("rdma")) {
-            assert!(message.contains("none hca_handle=3 hca_object=10"), "{message}");
-        }
+        let limits = |device: &str| json!({"rdma": {device: {"hcaHandles": 3, "hcaObjects": 10}}});
+        let message = rt.create(&with(rt, &limits("none")), "c").fails_with("linux.resources.rdma[\"none\"]");
         rt.assert_gone("c");
+        let unified = hierarchies().into_iter().map(|mount| mount.join("cgroup.controllers"));
+        if !unified.filter_map(|path| fs::read_to_string(path).ok()).any(|list| list.contains("rdma")) {
+            eprintln!("skipped: no rdma controller here");
+            return;
+        }
+        assert!(message.contains("none hca_handle=3 hca_object=10"), "{message}");
+        let Some(device) = fs::read_dir("/sys/class/infiniband").into_iter().flatten().flatten().next()
+        else {
+            eprintln!("skipped: no device for remote memory here");
+            return;
+        };
+        let name = device.file_name().to_string_lossy().into_owned();
+        let held = held(rt, &limits(&name), &["rdma.max"]);
+        assert_eq!(held, [Some(format!("{name} hca_handle=3 hca_object=10"))]);
     });
 }
 

@@ -347,3 +347,46 @@ fn device_rules_change_and_what_stays_allowed_is_never_denied() {
         rt.delete_force("c");
     });
 }
+
+/// A cgroup of version 1 can allow no more than the one it is in.
+#[test]
+fn a_failed_update_leaves_the_device_rules_of_version_1_as_they_were() {
+    with_runtime(|rt| {
+        let Some(mount) = hierarchies().into_iter().find(|mount| mount.join("devices.list").exists()) else {
+            eprintln!("skipped: devices are not version 1 here");
+            return;
+        };
+        if !rt.only_keg("the others leave half of it") {
+            return;
+        }
+        let parent = mount.join(rt.cgroup_prefix().trim_start_matches('/')).join("parent");
+        fs::create_dir_all(&parent).unwrap();
+        fs::write(parent.join("devices.deny"), "c 1:11 rw").unwrap();
+        let bundle = rt.bundle();
+        bundle.args(&["/bin/sleep", "1000"]);
+        bundle.edit(|c| c["linux"]["cgroupsPath"] = format!("{}/parent/c", rt.cgroup_prefix()).into());
+        rt.create(&bundle, "c").ok();
+        rt.start("c").ok();
+        let rules = || {
+            let list = read(&bundle, &["devices.list"]);
+            let mut rules: Vec<_> = list.lines().map(str::to_owned).collect();
+            rules.sort();
+            rules
+        };
+        let (before, pids) = (rules(), read(&bundle, &["pids.max"]));
+        assert!(before.iter().any(|rule| rule == "c 1:3 rwm"), "{before:?}");
+        let allow =
+            |minor: u64| json!({"allow": true, "type": "c", "major": 1, "minor": minor, "access": "rw"});
+        let none = json!({"allow": false, "access": "rwm"});
+        // The first of the two can be had, and is taken back.
+        let document = json!({"devices": [none, allow(6), allow(11)], "pids": {"limit": 44}});
+        let update = rt.command(&["update", "-r", "-", "c"]).stdin(document.to_string()).run();
+        update.fails_with("linux.resources.devices");
+        assert_eq!((rules(), read(&bundle, &["pids.max"])), (before.clone(), pids));
+        let document = json!({"devices": [none, allow(6)]}).to_string();
+        rt.command(&["update", "-r", "-", "c"]).stdin(document).run().silent();
+        assert!(rules().iter().any(|rule| rule == "c 1:6 rw") && rules() != before, "{:?}", rules());
+        rt.delete_force("c");
+        fs::remove_dir(parent).unwrap();
+    });
+}

@@ -12,6 +12,8 @@ const PROPERTIES: &str = "tests/conformance/properties";
 const ANNOTATIONS: &str = "tests/conformance/annotations";
 const EXCEPTIONS: &str = "integration/runtime-tools/exceptions";
 const SUITE: &str = "integration/vm/suite";
+/// The drivers that it names; the last is cgroupfs in another layout.
+const DRIVERS: [&str; 3] = ["cgroupfs", "systemd", "hybrid"];
 const DOCUMENT: &str = "docs/conformance.md";
 
 /// How many programs runtime-tools has.
@@ -159,8 +161,9 @@ fn places() -> String {
     let mut text = format!(
         "\n## Where the integration tests run\n\n`make test` runs all of them on its host, whatever cgroups that has (version 1 and hybrid \
          where keg is developed), and those that cgroups, systemd or\nthe lack of root make a difference to once more in a virtual machine \
-         with version 2 and systemd, with each cgroup driver: those that `{SUITE}`\nnames. `make vm TEST=FILTER KEG_DRIVER=systemd` runs others \
-         there.\n\n| tests in | host | virtual machine, cgroupfs | virtual machine, systemd |\n|---|---|---|---|\n"
+         with version 2 and systemd, with each cgroup driver, and with cgroupfs in a hybrid layout where packets are version 1 and all else is \
+         version 2: those that `{SUITE}`\nnames. `make vm TEST=FILTER KEG_DRIVER=systemd` runs others \
+         there.\n\n| tests in | host | virtual machine, cgroupfs | virtual machine, systemd | virtual machine, hybrid |\n|---|---|---|---|---|\n"
     );
     let spoken = |name: &str| name.replace('_', " ");
     for file in test_files() {
@@ -180,11 +183,11 @@ fn places() -> String {
             if names.is_empty() { "all".to_owned() } else { format!("all but: {}", names.join("; ")) }
         };
         let host = if file.module == "systemd::" { "none" } else { "all" };
-        writeln!(text, "| `{}` | {host} | {} | {} |", file.path, cell("cgroupfs"), cell("systemd")).unwrap();
+        writeln!(text, "| `{}` | {host} | {} |", file.path, DRIVERS.map(cell).join(" | ")).unwrap();
     }
     let selinux = run.iter().filter(|(_, drivers)| drivers.iter().any(|one| one == "selinux"));
     let selinux: Vec<_> = selinux.map(|(filter, _)| format!("`{}`", filter.trim_end_matches("::"))).collect();
-    text += "| all other files | all | none | none |\n\n";
+    text += "| all other files | all | none | none | none |\n\n";
     writeln!(
         text,
         "The guest has AppArmor. A second one, whose kernel has SELinux instead and loads `integration/vm/selinux.cil`, runs {}. Nothing here \
@@ -210,7 +213,7 @@ fn what_the_virtual_machine_runs_exists() {
         assert!(files.iter().any(|file| file.module.starts_with(&filter)), "{filter}: no such tests");
         assert!(!drivers.is_empty(), "{filter}: no driver");
         assert!(
-            drivers.iter().all(|one| ["cgroupfs", "systemd", "selinux"].contains(&one.as_str())),
+            drivers.iter().all(|one| one == "selinux" || DRIVERS.contains(&one.as_str())),
             "{filter}: {drivers:?}"
         );
     }

@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use harness::host::shim_counts;
 use harness::terminal::Terminal;
-use harness::{Command, Daemon, Note, Runtime, Seen, alive, same_as_runc, wait_until};
+use harness::{Command, Daemon, Driver, Note, Runtime, Seen, alive, same_as_runc, wait_until};
 
 const SOON: Duration = Duration::from_secs(10);
 
 /// A containerd with the small image. It is stopped when dropped.
-struct Containerd<'a> {
+pub(super) struct Containerd<'a> {
     daemon: Option<Daemon>,
     rt: &'a Runtime,
 }
 
 impl<'a> Containerd<'a> {
-    fn start(rt: &'a Runtime) -> Self {
+    pub(super) fn start(rt: &'a Runtime) -> Self {
         let config = format!(
             "version = 2\nroot = \"{0}/containerd\"\nstate = \"{0}/state\"\n\
              disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[debug]\nlevel = \"warn\"\n[grpc]\naddress = \"{0}/sock\"\n",
@@ -45,45 +45,49 @@ impl<'a> Containerd<'a> {
         all.iter().chain(words).map(|&word| word.to_owned()).collect()
     }
 
-    fn ctr(&self, words: &[&str]) -> Command {
+    pub(super) fn ctr(&self, words: &[&str]) -> Command {
         self.rt.program(&self.words(words))
     }
 
     /// `ctr run` of a shell script.
     fn run_words(&self, flags: &[&str], id: &str, script: &str) -> Vec<String> {
-        let cgroup = format!("{}/{id}", self.rt.cgroup_prefix());
+        let cgroup = self.rt.cgroups_path(id);
         let binary = self.rt.binary().display().to_string();
         let first = ["run", "--runc-binary", &binary, "--cgroup", &cgroup];
+        let driver: &[&str] = match self.rt.driver() {
+            Driver::Cgroupfs => &[],
+            Driver::Systemd => &["--runc-systemd-cgroup"],
+        };
         let last = ["small:latest", id, "/bin/sh", "-c", script];
-        self.words(&[&first[..], flags, &last].concat())
+        self.words(&[&first[..], driver, flags, &last].concat())
     }
 
-    fn run(&self, flags: &[&str], id: &str, script: &str) -> Command {
+    pub(super) fn run(&self, flags: &[&str], id: &str, script: &str) -> Command {
         self.rt.program(&self.run_words(flags, id, script))
     }
 
-    fn exec(&self, id: &str, script: &str) -> Command {
+    pub(super) fn exec(&self, id: &str, script: &str) -> Command {
         self.ctr(&["task", "exec", "--exec-id", "more", id, "/bin/sh", "-c", script])
     }
 
     /// The task's status as `ctr task ls` has it, and its pid.
-    fn task(&self, id: &str) -> Option<(String, i32)> {
+    pub(super) fn task(&self, id: &str) -> Option<(String, i32)> {
         let list = self.ctr(&["task", "ls"]).run().ok().stdout();
         let row = list.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
         let row = row.into_iter().find(|row| row.first() == Some(&id))?;
         Some((row[2].to_owned(), row[1].parse().unwrap()))
     }
 
-    fn status(&self, id: &str) -> String {
+    pub(super) fn status(&self, id: &str) -> String {
         self.task(id).map(|(status, _)| status).unwrap_or_default()
     }
 
-    fn kill(&self, id: &str) {
+    pub(super) fn kill(&self, id: &str) {
         self.ctr(&["task", "kill", "-s", "KILL", id]).run().ok();
         wait_until("the task is stopped", SOON, || self.status(id) == "STOPPED");
     }
 
-    fn remove(&self, id: &str) {
+    pub(super) fn remove(&self, id: &str) {
         // Its own status is that of the task.
         self.ctr(&["task", "rm", id]).run();
         self.ctr(&["container", "rm", id]).run().ok();

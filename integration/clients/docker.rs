@@ -8,13 +8,14 @@ use harness::host::shim_counts;
 use harness::peers::Kind;
 use harness::terminal::Terminal;
 use harness::{
-    Command, Daemon, Finished, Note, Runtime, Seen, Value, alive, docs, json, same_as_runc, wait_until,
+    Command, Daemon, Driver, Finished, Note, Runtime, Seen, Value, alive, docs, json, same_as_runc,
+    wait_until,
 };
 
 const SOON: Duration = Duration::from_secs(15);
 
 /// A dockerd with the small image. It is stopped when dropped.
-struct Docker<'a> {
+pub(super) struct Docker<'a> {
     _daemon: Daemon,
     rt: &'a Runtime,
 }
@@ -28,12 +29,16 @@ impl<'a> Docker<'a> {
     }
 
     /// With these lines in its configuration, and this command line.
-    fn start_with(rt: &'a Runtime, mut config: Value, words: &[&str]) -> Self {
+    pub(super) fn start_with(rt: &'a Runtime, mut config: Value, words: &[&str]) -> Self {
         let path = |name: &str| rt.dir().join(name).display().to_string();
+        let parent = match rt.driver() {
+            Driver::Cgroupfs => rt.cgroup_prefix(),
+            Driver::Systemd => "system.slice".to_owned(),
+        };
         let surroundings = json!({
             "data-root": path("data"), "exec-root": path("exec"), "pidfile": path("docker.pid"),
             "hosts": [format!("unix://{}", path("sock"))], "storage-driver": "overlay2",
-            "cgroup-parent": rt.cgroup_prefix(), "features": {"buildkit": false}, "log-level": "warn",
+            "cgroup-parent": parent, "features": {"buildkit": false}, "log-level": "warn",
             "shutdown-timeout": 1,
         });
         config.as_object_mut().unwrap().extend(surroundings.as_object().unwrap().clone());
@@ -49,32 +54,32 @@ impl<'a> Docker<'a> {
         this
     }
 
-    fn docker(&self, words: &[&str]) -> Command {
+    pub(super) fn docker(&self, words: &[&str]) -> Command {
         command(self.rt, words).limit(Duration::from_secs(60))
     }
 
     /// `docker run --rm` of a shell script, without a network: half a second less.
-    fn script(&self, flags: &[&str], script: &str) -> Finished {
+    pub(super) fn script(&self, flags: &[&str], script: &str) -> Finished {
         let first = ["run", "--rm", "--network", "none", "--entrypoint", "/bin/sh"];
         self.docker(&[&first[..], flags, &["small", "-c", script]].concat()).run()
     }
 
     /// `docker run -d`
-    fn detached(&self, flags: &[&str], name: &str, script: &str) {
+    pub(super) fn detached(&self, flags: &[&str], name: &str, script: &str) {
         let first = ["run", "-d", "--name", name, "--entrypoint", "/bin/sh"];
         self.docker(&[&first[..], flags, &["small", "-c", script]].concat()).run().ok();
     }
 
-    fn inspect(&self, name: &str, what: &str) -> String {
+    pub(super) fn inspect(&self, name: &str, what: &str) -> String {
         let done = self.docker(&["inspect", "--format", &format!("{{{{{what}}}}}"), name]).run().ok();
         done.stdout().trim().to_owned()
     }
 
-    fn pid(&self, name: &str) -> i32 {
+    pub(super) fn pid(&self, name: &str) -> i32 {
         self.inspect(name, ".State.Pid").parse().unwrap()
     }
 
-    fn remove(&self, name: &str) {
+    pub(super) fn remove(&self, name: &str) {
         self.docker(&["rm", "-f", name]).run().ok();
     }
 }

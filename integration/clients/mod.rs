@@ -5,3 +5,4 @@ mod containerd;
 mod crio;
 mod docker;
 mod podman;
+mod scopes;

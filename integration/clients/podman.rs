@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use harness::peers::Kind;
 use harness::terminal::Terminal;
-use harness::{Command, Finished, Note, Runtime, Seen, docs, json, same_as_runc, wait_until};
+use harness::{Command, Driver, Finished, Note, Runtime, Seen, docs, json, same_as_runc, wait_until};
 
 use crate::rootless::User;
 
 const SOON: Duration = Duration::from_secs(15);
 
 /// A store with the small image, and the configuration of the page on Podman.
-struct Podman<'a> {
+pub(super) struct Podman<'a> {
     rt: &'a Runtime,
     image: String,
     home: PathBuf,
@@ -24,15 +24,17 @@ struct Podman<'a> {
 }
 
 impl<'a> Podman<'a> {
-    fn start(rt: &'a Runtime) -> Self {
+    pub(super) fn start(rt: &'a Runtime) -> Self {
         let layout = harness::runtime::target().join("images/small");
         Self::with(rt, rt.dir(), &["env".to_owned()], &rt.binary().display().to_string(), "overlay", &layout)
     }
 
-    fn of(user: &User<'_>, rt: &'a Runtime) -> Self {
+    pub(super) fn of(user: &User<'_>, rt: &'a Runtime) -> Self {
         let layout = user.home.join("small");
         user.copy(&harness::runtime::target().join("images/small"), &layout);
-        Self::with(rt, &user.home, &user.prefix, &user.runtime, "vfs", &layout)
+        // A login begins with an environment of its own.
+        let prefix = [&user.prefix[..], &["env".to_owned()]].concat();
+        Self::with(rt, &user.home, &prefix, &user.runtime, "vfs", &layout)
     }
 
     fn with(
@@ -83,8 +85,11 @@ impl<'a> Podman<'a> {
     fn words(&self, words: &[&str]) -> Vec<String> {
         let (tmp, net) = (self.home.join("tmp"), self.home.join("net"));
         let (tmp, net) = (tmp.display().to_string(), net.display().to_string());
-        let first =
-            ["podman", "--cgroup-manager", "cgroupfs", "--tmpdir", &tmp, "--network-config-dir", &net];
+        let manager = match self.rt.driver() {
+            Driver::Cgroupfs => "cgroupfs",
+            Driver::Systemd => "systemd",
+        };
+        let first = ["podman", "--cgroup-manager", manager, "--tmpdir", &tmp, "--network-config-dir", &net];
         self.words_of(&[&first[..], words].concat())
     }
 
@@ -93,22 +98,26 @@ impl<'a> Podman<'a> {
         self.rt.program(words).cwd(&self.home).limit(Duration::from_secs(60))
     }
 
-    fn podman(&self, words: &[&str]) -> Command {
+    pub(super) fn podman(&self, words: &[&str]) -> Command {
         self.program(&self.words(words))
     }
 
     /// `podman run` of a shell script, without a network.
-    fn run(&self, flags: &[&str], script: &str) -> Command {
+    pub(super) fn run(&self, flags: &[&str], script: &str) -> Command {
         let cgroup = self.rt.cgroup_prefix();
-        let first = ["run", "--cgroup-parent", &cgroup, "--network", "none", "--entrypoint", "/bin/sh"];
-        self.podman(&[&first[..], flags, &[&self.image, "-c", script]].concat())
+        let parent: &[&str] = match self.rt.driver() {
+            Driver::Cgroupfs => &["--cgroup-parent", &cgroup],
+            Driver::Systemd => &[],
+        };
+        let first = ["run", "--network", "none", "--entrypoint", "/bin/sh"];
+        self.podman(&[&first[..], parent, flags, &[&self.image, "-c", script]].concat())
     }
 
-    fn once(&self, flags: &[&str], script: &str) -> Finished {
+    pub(super) fn once(&self, flags: &[&str], script: &str) -> Finished {
         self.run(&[&["--rm"], flags].concat(), script).run()
     }
 
-    fn inspect(&self, name: &str, what: &str) -> String {
+    pub(super) fn inspect(&self, name: &str, what: &str) -> String {
         let done = self.podman(&["inspect", "--format", &format!("{{{{{what}}}}}"), name]).run().ok();
         done.stdout().trim().to_owned()
     }

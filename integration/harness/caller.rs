@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::peers::Kind;
-use crate::{Finished, Host, Runtime, runtime};
+use crate::{Driver, Finished, Host, Runtime, runtime};
 
 /// What a caller showed, in its order: the same with every runtime.
 pub type Seen = Vec<(String, i32, String)>;
@@ -48,7 +48,7 @@ fn alone(binary: &Path, scenario: &(impl Fn(&Runtime) -> Seen + Sync)) -> Seen {
     let one = || {
         eprintln!("with {}", binary.display());
         let rt = Runtime::of(binary.to_owned());
-        isolate();
+        isolate(&rt);
         let before = Host::look(&rt);
         let seen = scenario(&rt);
         before.assert_same_for_callers(&rt);
@@ -58,10 +58,22 @@ fn alone(binary: &Path, scenario: &(impl Fn(&Runtime) -> Seen + Sync)) -> Seen {
     done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-fn isolate() {
+fn isolate(rt: &Runtime) {
     unshare(CloneFlags::CLONE_NEWNET).unwrap();
-    mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
+    let none = None::<&str>;
+    let of_host = rt.dir().join("run-of-host");
+    fs::create_dir(&of_host).unwrap();
+    mount(Some("/run"), &of_host, none, MsFlags::MS_BIND | MsFlags::MS_REC, none).unwrap();
+    mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), Some("mode=755")).unwrap();
     fs::create_dir("/run/lock").unwrap();
+    // How systemd is found and spoken to, by root and by users.
+    for name in ["dbus", "systemd", "user"].iter().filter(|_| rt.driver() == Driver::Systemd) {
+        let place = Path::new("/run").join(name);
+        fs::create_dir(&place).unwrap();
+        mount(Some(&of_host.join(name)), &place, none, MsFlags::MS_BIND | MsFlags::MS_REC, none).unwrap();
+    }
+    umount2(&of_host, MntFlags::MNT_DETACH).unwrap();
+    fs::remove_dir(of_host).unwrap();
     let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
     assert!(up.expect("iproute2 is installed by `make setup`").success());
 }
@@ -94,7 +106,7 @@ impl Daemon {
         let start = Instant::now();
         while !answers() {
             let ended = daemon.child.try_wait().unwrap();
-            if ended.is_some() || start.elapsed() > Duration::from_secs(60) {
+            if ended.is_some() || start.elapsed() > Duration::from_secs(120) {
                 panic!("{} does not come up ({ended:?}):\n{}", daemon.name, daemon.log());
             }
             std::thread::sleep(Duration::from_millis(20));

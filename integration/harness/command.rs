@@ -23,7 +23,7 @@ pub struct Command {
 impl Command {
     /// `streams` is a directory that outlives the container: stdout and stderr go to new files in it.
     pub fn new(streams: &Path, words: Vec<String>) -> Self {
-        let limit = Duration::from_secs(20);
+        let limit = Duration::from_secs(if crate::is_slow_machine() { 60 } else { 20 });
         let (stdin, cwd, env, redirections) = (Vec::new(), None, Vec::new(), Vec::new());
         Self { words, stdin, cwd, env, redirections, limit, streams: streams.to_owned() }
     }

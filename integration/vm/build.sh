@@ -3,8 +3,8 @@
 #
 #   DIR/vmlinux    Debian's kernel, unpacked: the guest need not do it
 #   DIR/initrd     busybox and the modules that it takes to mount the root
-#   DIR/root.ext4  systemd, D-Bus, AppArmor, a compiler of SELinux policies, other runtimes to compare with, and the user "user"
-#                  (1000, 65,536 subordinate ids)
+#   DIR/root.ext4  systemd, D-Bus, AppArmor, a compiler of SELinux policies, other runtimes to compare with, callers, and the user
+#                  "user" (1000, 65,536 subordinate ids)
 #
 # What is the project's own in the guest (guest/) is added when it boots, by run.sh. Needs root.
 set -euo pipefail
@@ -12,6 +12,8 @@ set -euo pipefail
 out=$(realpath -m "$1")
 packages=apparmor,attr,bash,busybox-static,crun,dbus,dbus-user-session,iproute2,kmod,libcap2-bin,libpam-systemd,procps,runc
 packages+=,secilc,strace,systemd,systemd-sysv,uidmap,util-linux
+# Callers: with systemd as the cgroup driver, and without root.
+packages+=,catatonit,containerd,docker.io,podman,skopeo
 mark=$out/.built-from-$(sha256sum <"$0" | cut -c1-16)
 
 say() { echo "guest: $*"; }
@@ -60,9 +62,9 @@ modules() {
     local from=$work/kernel/lib/modules/$1 to=$root/usr/lib/modules/$1 directory
     mkdir -p "$to"
     cp "$from"/modules.{order,builtin,builtin.modinfo} "$to/"
-    for directory in arch crypto lib security fs/{9p,autofs,binfmt_misc.ko,configfs,erofs,ext4,fscache,fuse,jbd2,mbcache.ko,netfs,nls} \
+    for directory in arch block crypto lib security fs/{9p,autofs,binfmt_misc.ko,configfs,erofs,ext4,fscache,fuse,jbd2,mbcache.ko,netfs,nls} \
         fs/{overlayfs,squashfs} net/{9p,802,8021q,bridge,core,ipv4,ipv6,key,llc,netfilter,netlink,packet,sched,unix,xfrm} \
-        drivers/net/{dummy,ifb,macvlan,macvtap,net_failover,tap,tun,veth,virtio_net}.ko drivers/net/{bonding,ipvlan,vxlan} \
+        drivers/infiniband/{core,sw} drivers/net/{dummy,ifb,macvlan,macvtap,net_failover,tap,tun,veth,virtio_net}.ko drivers/net/{bonding,ipvlan,vxlan} \
         drivers/block/{brd,loop,virtio_blk}.ko drivers/virtio drivers/char/virtio_console.ko drivers/char/hw_random; do
         [ ! -e "$from/kernel/$directory" ] || tar -C "$from" -cf - "kernel/$directory" | tar -C "$to" -xf -
     done
@@ -90,11 +92,12 @@ quiet_systemd() {
         systemd-{machine-id-commit,hwdb-update,journal-flush,journal-catalog-update,sysctl,modules-load,remount-fs,pstore}.service \
         systemd-{networkd,resolved,timesyncd,binfmt,update-done,boot-system-token}.service systemd-ask-password-{wall,console}.path \
         {e2scrub_reap,kmod-static-nodes,console-getty,ldconfig,modprobe@}.service systemd-tmpfiles-clean.timer getty.target \
+        {containerd,docker,podman,podman-auto-update,podman-restart}.service {docker,podman}.socket podman-auto-update.timer \
         {dev-hugepages,dev-mqueue,sys-kernel-debug,sys-kernel-tracing,sys-kernel-config,sys-fs-fuse-connections}.mount \
         proc-sys-fs-binfmt_misc.automount; do
         ln -sf /dev/null "$units/$unit"
     done
-    rm -rf "$root"/usr/lib/systemd/{system,user}-generators/*
+    rm -rf "$root"/usr/lib/systemd/{system,user}-generators/* "$root"/etc/systemd/user/*.wants
 }
 
 settings() {

@@ -1,16 +1,21 @@
 #!/bin/sh
 # In the guest: runs the integration tests of the clone at /share, with the arguments of Rust's test programs and KEG_DRIVER as the cgroup
-# driver; without arguments what the suite names, with each driver, or on a kernel with SELinux what it names for that.
+# driver; without arguments what the suite names, with each driver, or on a kernel with SELinux what it names for that. The driver "hybrid"
+# is cgroupfs where hybrid.sh has changed the mounts.
 # What is executed lies on the guest's own disk: pages of programs come slowly from a shared directory.
 set -eu
 mkdir -p /keg/target/debug /keg/integration
 cp /share/target/keg /share/target/probe /share/target/integration-tests /keg/target/
 [ "${KEG_UNDER_TEST:-}" != debug ] || cp /share/target/debug/keg /keg/target/debug/
 ln -s /share/target/images /keg/target/images
+ln -s /share/docs /keg/docs
 export CARGO_MANIFEST_DIR=/keg/integration KEG_UNDER_TEST="${KEG_UNDER_TEST:-/keg/target/keg}" KEG_SLOW_MACHINE=1
 cd /keg/integration
 # The session's directory is to be there before tests have mount namespaces of their own.
 as-user true
+# Remote memory over the loopback interface, and disks that are files.
+modprobe -a loop rdma_rxe
+rdma link add keg0 type rxe netdev lo
 
 # A kernel that was told to have SELinux has no policy yet.
 if [ -d /sys/fs/selinux ]; then
@@ -20,15 +25,21 @@ if [ -d /sys/fs/selinux ]; then
 fi
 
 run() {
-    export KEG_DRIVER="$1"
+    driver=$1 layout=
     shift
+    [ "$driver" != hybrid ] || {
+        # Some of these controllers come with a scheduler, which the other layout is to be without.
+        modprobe bfq
+        driver=cgroupfs layout=/share/integration/vm/hybrid.sh
+    }
+    export KEG_DRIVER="$driver"
     tests=$(/keg/target/integration-tests --list "$@" | grep -c ': test$') || {
         echo "vm: no test is called $*" >&2
         return 1
     }
-    echo "vm: $tests tests with $KEG_DRIVER on $(uname -sr), $(cat /proc/1/comm) as PID 1," \
+    echo "vm: $tests tests with $KEG_DRIVER${layout:+, hybrid,} on $(uname -sr), $(cat /proc/1/comm) as PID 1," \
         "controllers: $(cat /sys/fs/cgroup/cgroup.controllers)"
-    /keg/target/integration-tests "$@"
+    $layout /keg/target/integration-tests "$@"
 }
 
 [ $# -eq 0 ] || {
@@ -46,7 +57,7 @@ if [ -d /sys/fs/selinux ]; then
     run cgroupfs $(named selinux)
     exit
 fi
-for driver in cgroupfs systemd; do
+for driver in cgroupfs systemd hybrid; do
     # shellcheck disable=SC2046
     run $driver $(named $driver) || status=1
 done

@@ -108,14 +108,18 @@ fn refused(directory: &Path, write: &Write, source: sys::Error) -> Error {
 }
 
 fn write(directory: &Path, write: &Write) -> sys::Result<()> {
-    let absent = match files::write(&directory.join(&write.file), &write.value) {
-        Err(error) if error.errno == Errno::ENOENT => error,
+    // EOPNOTSUPP: the scheduler that the file belongs to is there, but not at work for that device.
+    let first = match files::write(&directory.join(&write.file), &write.value) {
+        Err(error) if matches!(error.errno, Errno::ENOENT | Errno::EOPNOTSUPP) => error,
         done => return done,
     };
     match &write.otherwise {
-        Some((file, value)) => files::write(&directory.join(file), value),
-        None if write.optional => Ok(()),
-        None => Err(absent),
+        Some((file, value)) => match files::write(&directory.join(file), value) {
+            Err(error) if error.errno == Errno::ENOENT => Err(first),
+            done => done,
+        },
+        None if write.optional && first.errno == Errno::ENOENT => Ok(()),
+        None => Err(first),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::walk::{procs, unless_gone};
 use super::{Error, freeze};
 use crate::sys::{self, Errno, cgroup as files, process};
-use crate::types::{CgroupRecord, CgroupVersion, Signal};
+use crate::types::{CgroupRecord, Signal};
 
 /// So many processes are signalled between two looks at who is there.
 const BATCH: usize = 256;
@@ -20,12 +20,11 @@ pub fn kill_all(record: &CgroupRecord, signal: Signal) -> Result<(), Error> {
     if signal != Signal::KILL {
         return signal_each(record, signal);
     }
-    if record.version == CgroupVersion::V1 {
+    // Without root there may be none of version 2 even where the host has it.
+    let Some(unified) = record.directories.iter().find(|directory| directory.hierarchy.is_empty()) else {
         return kill_until_empty(record);
-    }
-    if let Some(unified) = record.directories.iter().find(|directory| directory.hierarchy.is_empty()) {
-        unless_gone(files::write(&unified.path.join("cgroup.kill"), "1")).map_err(failed)?;
-    }
+    };
+    unless_gone(files::write(&unified.path.join("cgroup.kill"), "1")).map_err(failed)?;
     freeze::thaw_tree(record).map_err(failed)
 }
 

@@ -68,7 +68,7 @@ pub(super) fn remove_one(directory: &CgroupDirectory, deadline: Instant) -> Resu
             return remove_parents(path, top);
         }
         // The container's own sub-cgroups; those with processes are tried again.
-        match unless_gone(remove_below(path)) {
+        match unless_gone(remove_below(path, deadline)) {
             Err(error) if !is_busy(&error) => return Err(Error::Use { doing: "remove", source: error }),
             _ => {}
         }

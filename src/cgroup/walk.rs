@@ -3,6 +3,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use super::Error;
 use crate::sys::{self, Errno, cgroup as files};
@@ -62,11 +63,14 @@ pub(super) fn walk(top: &Path, mut visit: impl FnMut(&OwnedFd) -> sys::Result<()
     Ok(())
 }
 
-/// Removes the cgroups below one, as far as they are empty.
-pub(super) fn remove_below(top: &Path) -> sys::Result<()> {
+/// Removes the cgroups below one, as far as they are empty, and no longer than so: somebody inside may make new ones as fast.
+pub(super) fn remove_below(top: &Path, deadline: Instant) -> sys::Result<()> {
     let Some(mut current) = unless_gone(files::open_for_walk(top))? else { return Ok(()) };
     let mut path: Vec<PathBuf> = Vec::new();
     loop {
+        if Instant::now() >= deadline {
+            return Ok(());
+        }
         let children = unless_gone(files::children(&current))?.unwrap_or_default();
         if let Some(name) = children.into_iter().next() {
             if let Some(child) = unless_gone(files::child(&current, &name))? {

@@ -114,7 +114,9 @@ impl Bus {
 
     /// Waits for the reply to a call.
     pub fn reply(&mut self, serial: u32) -> Result<Message, Error> {
-        let reply = self.wait_for(|message| message.reply_to == Some(serial))?;
+        // Anybody on the bus may send a signal that claims to be a reply; real ones the bus checks.
+        let is_reply = |kind: Kind| matches!(kind, Kind::Return | Kind::Error);
+        let reply = self.wait_for(|message| is_reply(message.kind) && message.reply_to == Some(serial))?;
         if reply.kind != Kind::Error {
             return Ok(reply);
         }
