@@ -18,7 +18,7 @@ pub mod runtime;
 pub mod terminal;
 
 pub use bundle::Bundle;
-pub use caller::{Daemon, Note, Seen, same_as_runc};
+pub use caller::{Daemon, Note, Seen, same_as_runc, with_caller};
 pub use command::{Command, Finished, Running};
 pub use driver::Driver;
 pub use host::{Host, alive};
