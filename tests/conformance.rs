@@ -161,8 +161,8 @@ fn places() -> String {
     let mut text = format!(
         "\n## Where the integration tests run\n\n`make test` runs all of them on its host, whatever cgroups that has (version 1 and hybrid \
          where keg is developed), and those that cgroups, systemd or\nthe lack of root make a difference to once more in a virtual machine \
-         with version 2 and systemd, with each cgroup driver, and with cgroupfs in a hybrid layout where packets are version 1 and all else is \
-         version 2: those that `{SUITE}`\nnames. `make vm TEST=FILTER KEG_DRIVER=systemd` runs others \
+         with version 2 and systemd, with each cgroup driver, and with cgroupfs in a hybrid\nlayout, where packets are version 1 and all else is \
+         version 2: those that `{SUITE}` names. `make vm TEST=FILTER KEG_DRIVER=systemd` runs others \
          there.\n\n| tests in | host | virtual machine, cgroupfs | virtual machine, systemd | virtual machine, hybrid |\n|---|---|---|---|---|\n"
     );
     let spoken = |name: &str| name.replace('_', " ");
