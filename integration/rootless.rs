@@ -31,7 +31,7 @@ pub(crate) struct User<'a> {
 
 impl<'a> User<'a> {
     /// With a session, where this machine has sessions.
-    fn log_in(rt: &'a Runtime) -> Self {
+    pub(crate) fn log_in(rt: &'a Runtime) -> Self {
         match Path::new(LOGIN).exists() {
             true => {
                 let session = PathBuf::from(format!("/run/user/{LOGIN_ID}"));

@@ -9,6 +9,7 @@ use harness::{Driver, Note, Runtime, Seen, json, wait_until, with_caller};
 use super::containerd::Containerd;
 use super::docker::Docker;
 use super::podman::Podman;
+use crate::rootless::User;
 
 const LIMIT: Duration = Duration::from_secs(120);
 /// What a container sees of its limits.
@@ -145,5 +146,5 @@ fn podman() {
 #[test]
 fn podman_as_an_unprivileged_login() {
     let session = "/user.slice/user-1000.slice/user@1000.service/";
-    with_scopes("libpod-*", &PODMAN, |rt| podman_in(&Podman::log_in(rt), session));
+    with_scopes("libpod-*", &PODMAN, |rt| podman_in(&Podman::of(&User::log_in(rt), rt), session));
 }

@@ -87,6 +87,10 @@ impl Error {
             line.push_str(&error.to_string());
             cause = error.source();
         }
+        // Of what the kernel keeps for a container some is refused, where other memory would have it end somebody.
+        if line.ends_with("cannot allocate memory") {
+            line.push_str(" (memory limit too low?)");
+        }
         line
     }
 }
@@ -106,5 +110,18 @@ impl<T, E: StdError + 'static> At<T> for Result<T, E> {
     fn at(self, step: Step) -> Result<T, Error> {
         timing::lap_with(|| format!("{step:?}").to_lowercase());
         self.map_err(|error| Error { step, cause: Box::new(error) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, Step};
+
+    #[test]
+    fn a_lack_of_memory_is_told_as_one() {
+        let refused = |why: &str| Error::refused(Step::Namespaces, why).to_line();
+        let lack = "joining namespaces: unshare(0x40000000): cannot allocate memory (memory limit too low?)";
+        assert_eq!(refused("unshare(0x40000000): cannot allocate memory"), lack);
+        assert_eq!(refused("no such file or directory"), "joining namespaces: no such file or directory");
     }
 }
