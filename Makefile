@@ -30,6 +30,7 @@ ROOT_TEST := $(if $(SUDO),env CARGO_TARGET_$(shell echo $(HOST_TRIPLE) | tr a-z-
 # TEST="cgroups:: lifecycle::" KEG_DRIVER=systemd` runs something else.
 VM_IMAGE ?= target/vm
 TEST ?=
+VM_PACKAGES ?=
 VM_LIMIT ?= 600
 IN_VM = $(AS_ROOT) integration/vm/run.sh --read-only --timeout $(VM_LIMIT) --env KEG_UNDER_TEST --env KEG_DRIVER --env KEG_SWEEP
 
@@ -45,7 +46,7 @@ PACKAGES += containernetworking-plugins
 BENCH_PACKAGES := clang golang-github-containers-common isal libclang-dev libelf-dev libseccomp-dev pigz pkg-config python3-pip zlib1g-dev zstd
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build probe image demo lint unit integration peers vm-image vm test conformance runtime-tools bench bench-quick bench-programs fuzz clean
+.PHONY: help setup build probe image demo lint unit integration peers vm-image vm vm-callers test conformance runtime-tools bench bench-quick bench-programs fuzz clean
 
 help: ## list the targets (the default)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1 \2/p' Makefile | while read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -89,7 +90,7 @@ peers: build probe ## the integration tests against Debian's runc and crun, with
 	@$(AS_ROOT) scripts/remove-cgroups.sh /keg-test
 
 vm-image: setup ## build the virtual machine's image from Debian packages, in VM_IMAGE
-	@$(AS_ROOT) integration/vm/build.sh "$(VM_IMAGE)"
+	@$(AS_ROOT) integration/vm/build.sh "$(VM_IMAGE)" $(VM_PACKAGES)
 
 vm: build probe image vm-image ## tests on cgroups of version 2 with systemd, in a virtual machine: TEST="FILTER..." KEG_DRIVER=systemd VM_IMAGE=DIR VM_LIMIT=SECONDS
 	@executable=$$(RUSTFLAGS='-C target-feature=+crt-static' CARGO_PROFILE_DEV_STRIP=debuginfo cargo test --locked --no-run -p integration \
@@ -97,6 +98,10 @@ vm: build probe image vm-image ## tests on cgroups of version 2 with systemd, in
 		| jq -r 'select(.executable and .target.name == "integration").executable') && cp "$$executable" target/integration-tests
 	@$(IN_VM) "$(VM_IMAGE)" . integration/vm/tests.sh $(TEST)
 	@[ -n "$(TEST)" ] || $(IN_VM) --append "security=selinux selinux=1 enforcing=0" "$(VM_IMAGE)" . integration/vm/tests.sh
+
+vm-callers: ## callers with systemd as the cgroup driver, in a virtual machine that has them besides; KEG_SWEEP=full compares with runc
+	@$(MAKE) --no-print-directory vm VM_IMAGE="$(VM_IMAGE)-callers" VM_PACKAGES="catatonit containerd docker.io podman skopeo" \
+		KEG_DRIVER=systemd TEST=$(or $(TEST),clients::scopes::)
 
 test: setup lint unit integration vm ## everything: what is missing is installed, then all checks and tests
 	@if [ -n "$(RUNTIME_TOOLS)" ]; then $(MAKE) --no-print-directory runtime-tools; \
@@ -126,5 +131,5 @@ fuzz: ## give each target of fuzz/ ten minutes: FUZZ="TARGET..." FUZZ_SECONDS=SE
 		RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none "$$target" -- -max_total_time=$(FUZZ_SECONDS) || exit; done
 
 clean: ## remove everything that was built
-	@$(SUDO) rm -rf target/images target/demo target/vm
+	@$(SUDO) rm -rf target/images target/demo target/vm target/vm-callers
 	rm -rf target

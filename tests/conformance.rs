@@ -196,6 +196,7 @@ fn places() -> String {
         selinux.join(", ")
     )
     .unwrap();
+    text += "`integration/clients/scopes.rs` runs in a guest that has containerd, Docker and Podman besides, by `make vm-callers`, and nowhere else.\n\n";
     text += "What a scope cannot have, a path, a place that was there, is not asked of systemd; \
              some tests look for a controller or a device first, and say so where there\nis none. Left out of the virtual machine:\n\n";
     for (test, reason) in out {

@@ -1,10 +1,10 @@
 #!/bin/bash
-# Builds the guest from Debian packages, kernel included: `build.sh DIR`. A second run does nothing.
+# Builds the guest from Debian packages, kernel included: `build.sh DIR [PACKAGE...]`. A second run does nothing.
 #
 #   DIR/vmlinux    Debian's kernel, unpacked: the guest need not do it
 #   DIR/initrd     busybox and the modules that it takes to mount the root
-#   DIR/root.ext4  systemd, D-Bus, AppArmor, a compiler of SELinux policies, other runtimes to compare with, callers, and the user
-#                  "user" (1000, 65,536 subordinate ids)
+#   DIR/root.ext4  systemd, D-Bus, AppArmor, a compiler of SELinux policies, other runtimes to compare with, further PACKAGEs, and
+#                  the user "user" (1000, 65,536 subordinate ids)
 #
 # What is the project's own in the guest (guest/) is added when it boots, by run.sh. Needs root.
 set -euo pipefail
@@ -12,9 +12,8 @@ set -euo pipefail
 out=$(realpath -m "$1")
 packages=apparmor,attr,bash,busybox-static,crun,dbus,dbus-user-session,iproute2,kmod,libcap2-bin,libpam-systemd,procps,runc
 packages+=,secilc,strace,systemd,systemd-sysv,uidmap,util-linux
-# Callers: with systemd as the cgroup driver, and without root.
-packages+=,catatonit,containerd,docker.io,podman,skopeo
-mark=$out/.built-from-$(sha256sum <"$0" | cut -c1-16)
+for package in "${@:2}"; do packages+=,$package; done
+mark=$out/.built-from-$({ cat "$0"; echo "$packages"; } | sha256sum | cut -c1-16)
 
 say() { echo "guest: $*"; }
 die() {
