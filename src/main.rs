@@ -3,3 +3,6 @@
 
 keg::entry!(keg::cli::main);
 keg::start!();
+
+#[global_allocator]
+static MEMORY: keg::sys::arena::Arena = keg::sys::arena::Arena::new();

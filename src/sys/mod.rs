@@ -1,6 +1,7 @@
 //! Everything keg asks of the kernel, one small typed function per operation. The only `unsafe`
 //! of the project is below this folder. Fds go in as `impl AsFd` and come out as `OwnedFd`.
 
+pub mod arena;
 pub mod bpf;
 pub mod cgroup;
 pub mod credentials;
