@@ -11,6 +11,8 @@ export PROPTEST_RNG_SEED ?= 1
 # Sanitizers want a nightly compiler, and look for what safe code does not do: here panics and assertions are looked for.
 FUZZ ?= $(shell sed -n 's/^path = "fuzz_targets\/\(.*\)\.rs"/\1/p' fuzz/Cargo.toml)
 FUZZ_SECONDS ?= 600
+# What is left out of keg, and what stands together in it.
+LAYOUT := no-unwinding start-first
 SIZE_LIMIT := 4194304
 # The crates of hooks/, each a program keg-hook-NAME.
 HOOKS := cni trace
@@ -46,7 +48,11 @@ PACKAGES += containernetworking-plugins
 BENCH_PACKAGES := clang golang-github-containers-common isal libclang-dev libelf-dev libseccomp-dev pigz pkg-config python3-pip zlib1g-dev zstd
 
 .DEFAULT_GOAL := help
+<<<<<<< HEAD
 .PHONY: help setup build probe image demo lint unit integration peers vm-image vm vm-callers test conformance runtime-tools bench bench-quick bench-programs fuzz clean
+=======
+.PHONY: help setup build probe image demo lint unit integration peers vm-image vm test conformance runtime-tools bench bench-quick bench-programs order fuzz clean
+>>>>>>> 74577d0 (wip)
 
 help: ## list the targets (the default)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1 \2/p' Makefile | while read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -56,7 +62,7 @@ setup: ## install the Debian packages that are missing, check the Rust toolchain
 
 build: ## build the static release binary target/keg, and the hooks target/keg-hook-*
 	$(STATIC_FLAGS) cargo rustc $(RELEASE_BUILD) -p keg --bin keg -- -C link-arg=-Wl,-e,keg_start \
-		-C link-arg=-Wl,--no-eh-frame-hdr -C link-arg=-Wl,-T,$(CURDIR)/scripts/no-unwinding.ld
+		-C link-arg=-Wl,--no-eh-frame-hdr $(LAYOUT:%=-C link-arg=-Wl,-T,$(CURDIR)/scripts/%.ld)
 	@cp $(RELEASE)/keg target/keg.new && mv target/keg.new target/keg
 	@scripts/check-binary.sh target/keg $(SIZE_LIMIT)
 	$(STATIC_FLAGS) cargo build $(RELEASE_BUILD) $(HOOKS:%=-p keg-hook-%)
@@ -120,6 +126,11 @@ bench: build bench-programs ## write docs/benchmarks.md from measurements of keg
 
 bench-quick: build bench-programs ## the ratios alone, in less than two minutes: run, lifecycle, exec, state; ROUNDS=3
 	@$(AS_ROOT) $(RELEASE)/bench quick $(or $(ROUNDS),3)
+
+order: bench-programs ## write scripts/start-first.ld, which functions stand together, by following keg step by step
+	@scripts/setup.sh $(PACKAGES) $(BENCH_PACKAGES)
+	CARGO_PROFILE_RELEASE_STRIP=none $(STATIC_FLAGS) cargo rustc $(RELEASE_BUILD) -p keg --bin keg --target-dir target/order -- -C link-arg=-Wl,-e,keg_start
+	@$(AS_ROOT) $(RELEASE)/bench order target/order/$(HOST_TRIPLE)/release/keg scripts/start-first.ld
 
 bench-programs: # static, so that what is measured with takes little memory itself
 	$(STATIC_FLAGS) cargo build $(RELEASE_BUILD) -p integration --bins

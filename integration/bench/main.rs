@@ -9,6 +9,7 @@ mod blocks;
 mod bundles;
 mod machine;
 mod operations;
+mod order;
 mod parts;
 mod profiles;
 mod render;
@@ -30,7 +31,7 @@ use worker::Worker;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-const USAGE: &str = "usage: bench all ROUNDS [PART,...] | quick ROUNDS | render";
+const USAGE: &str = "usage: bench all ROUNDS [PART,...] | quick ROUNDS | render | order KEG FILE";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -40,6 +41,8 @@ fn main() -> ExitCode {
         ["quick", rounds] => rounds.parse().map_err(Into::into).and_then(quick),
         ["render"] => Results::load(&results_file()).and_then(|results| render::write(&results, &docs())),
         ["part", part, rounds, file] => measure(part, rounds, Path::new(file)),
+        ["order", keg, file] => order::write(Path::new(keg), Path::new(file)),
+        ["order-in-view", keg, file] => order::in_view(Path::new(keg), Path::new(file)),
         ["limit", what, ..] => parts::limits::perform(what, &args[2..]),
         _ => Err(USAGE.into()),
     };

@@ -194,7 +194,7 @@ pub fn unchanged(_: &Bench, _: &mut Value) -> Result<()> {
 }
 
 /// Whose process it was reaps it: what has ended is gone, or a zombie.
-fn wait_for_end(pid: i32) -> Result<()> {
+pub fn wait_for_end(pid: i32) -> Result<()> {
     let start = Instant::now();
     loop {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

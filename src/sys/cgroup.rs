@@ -200,7 +200,7 @@ pub fn read_until(path: &Path, limit: usize, whole: fn(&[u8]) -> bool) -> Result
 }
 
 fn read_all(file: OwnedFd, path: &Path, limit: usize, whole: fn(&[u8]) -> bool) -> Result<String> {
-    let (mut all, mut page) = (Vec::new(), [0u8; 16384]);
+    let (mut all, mut page) = (Vec::new(), [0u8; 4096]);
     loop {
         let n = retry(|| nix::unistd::read(&file, &mut page)).named(|| format!("read({path:?})"))?;
         all.extend_from_slice(&page[..n]);
