@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 
-use super::commands::{Command, Typed};
+use super::commands::{Command, Nothing, Typed};
 use super::flags::parse_bool;
 use super::image::{ImageFlags, MaybeImage};
 use super::log::Log;
@@ -66,9 +66,9 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rootless(pub Option<bool>);
 
-/// `create`, and what `run` shares with it.
+/// `create`, and what `run` shares with it; `S` is what is seldom typed, or nothing.
 #[derive(Debug, clap::Args)]
-pub struct CreateArgs {
+pub struct CreateArgs<S: clap::Args> {
     /// The directory that holds config.json and the root file system
     #[arg(long, short, value_name = "DIR", value_parser = absolute(), default_value = ".")]
     bundle: PathBuf,
@@ -78,6 +78,19 @@ pub struct CreateArgs {
     /// A socket that is sent the container's terminal
     #[arg(long, value_name = "SOCKET")]
     console_socket: Option<PathBuf>,
+    /// Pass so many further file descriptors to the container
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    preserve_fds: u32,
+    #[command(flatten)]
+    seldom: S,
+    /// The container's name
+    #[arg(value_parser = ContainerId::parse)]
+    id: ContainerId,
+}
+
+/// Of `create` and `run`.
+#[derive(Debug, Default, clap::Args)]
+pub struct SeldomOfCreate {
     /// A socket that is sent a pidfd of the container's first process
     #[arg(long, value_name = "SOCKET")]
     pidfd_socket: Option<PathBuf>,
@@ -87,35 +100,36 @@ pub struct CreateArgs {
     /// Leave the container in the caller's session keyring
     #[arg(long)]
     no_new_keyring: bool,
-    /// Pass so many further file descriptors to the container
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    preserve_fds: u32,
     #[command(flatten)]
     timing: TimingFlag,
     #[command(flatten)]
     image: ImageFlags,
-    /// The container's name
-    #[arg(value_parser = ContainerId::parse)]
-    id: ContainerId,
 }
 
-impl CreateArgs {
+impl From<Nothing> for SeldomOfCreate {
+    fn from(_: Nothing) -> Self {
+        Self::default()
+    }
+}
+
+impl<S: clap::Args + Into<SeldomOfCreate>> CreateArgs<S> {
     fn options(self) -> (CreateOptions, MaybeImage, TimingFlag) {
+        let seldom = self.seldom.into();
         let options = CreateOptions {
             id: self.id,
             bundle: self.bundle,
             pid_file: self.pid_file,
             console_socket: self.console_socket,
-            pidfd_socket: self.pidfd_socket,
-            no_pivot: self.no_pivot,
-            no_new_keyring: self.no_new_keyring,
+            pidfd_socket: seldom.pidfd_socket,
+            no_pivot: seldom.no_pivot,
+            no_new_keyring: seldom.no_new_keyring,
             preserve_fds: self.preserve_fds,
         };
-        (options, self.image.meant(), self.timing)
+        (options, seldom.image.meant(), seldom.timing)
     }
 }
 
-impl Typed for CreateArgs {
+impl<S: clap::Args + Into<SeldomOfCreate>> Typed for CreateArgs<S> {
     fn meant(self) -> Command {
         let (options, image, timing) = self.options();
         timing.around("create", Command::Create(options, Box::new(image)))
@@ -189,9 +203,9 @@ impl Typed for ListArgs {
 
 /// `run`
 #[derive(Debug, clap::Args)]
-pub struct RunArgs {
+pub struct RunArgs<S: clap::Args> {
     #[command(flatten)]
-    create: CreateArgs,
+    create: CreateArgs<S>,
     /// Return as soon as the program runs
     #[arg(long, short)]
     detach: bool,
@@ -203,7 +217,7 @@ pub struct RunArgs {
     no_subreaper: bool,
 }
 
-impl Typed for RunArgs {
+impl<S: clap::Args + Into<SeldomOfCreate>> Typed for RunArgs<S> {
     fn meant(self) -> Command {
         let (create, image, timing) = self.create.options();
         let Self { detach, keep, no_subreaper, .. } = self;

@@ -6,10 +6,11 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::args::{
-    CreateArgs, DeleteArgs, Globals, KillArgs, ListArgs, ListFormat, RunArgs, SpecArgs, StartArgs, StateArgs,
+    CreateArgs, DeleteArgs, Globals, KillArgs, ListArgs, ListFormat, RunArgs, SeldomOfCreate, SpecArgs,
+    StartArgs, StateArgs,
 };
 use super::control::{EventsArgs, PauseArgs, PsArgs, PsCommand, ResumeArgs};
-use super::exec::ExecArgs;
+use super::exec::{ExecArgs, SeldomOfExec};
 use super::flags::{self, Order, Words};
 use super::image::{InspectArgs, MaybeImage, Unpack, UnpackArgs};
 use super::inspect::{CheckArgs, FeaturesArgs};
@@ -70,10 +71,16 @@ pub enum Command {
 
 const COMMANDS: [Entry; 19] = [
     Entry::new::<CheckArgs>("check", "say what is wrong with a bundle, without making a container"),
-    Entry::new::<CreateArgs>("create", "make a container, whose program then waits for start"),
+    Entry::new::<CreateArgs<SeldomOfCreate>>(
+        "create",
+        "make a container, whose program then waits for start",
+    )
+    .mostly::<CreateArgs<Nothing>>(),
     Entry::new::<DeleteArgs>("delete", "remove what is left of a container"),
     Entry::new::<EventsArgs>("events", "show what a container uses, and when it runs out of memory"),
-    Entry::new::<ExecArgs>("exec", "run a further program in a running container").flags_first(),
+    Entry::new::<ExecArgs<SeldomOfExec>>("exec", "run a further program in a running container")
+        .flags_first()
+        .mostly::<ExecArgs<Nothing>>(),
     Entry::new::<FeaturesArgs>("features", "show what this runtime can do"),
     Entry::new::<InspectArgs>("inspect", "show what an image layout holds"),
     Entry::new::<KillArgs>("kill", "send a signal to a container").flags_first(),
@@ -82,7 +89,11 @@ const COMMANDS: [Entry; 19] = [
     Entry::new::<PsArgs>("ps", "list the processes of a container").flags_first(),
     Entry::new::<RepackArgs>("repack", "make an image of a bundle that was made of one"),
     Entry::new::<ResumeArgs>("resume", "let the processes of a paused container go on"),
-    Entry::new::<RunArgs>("run", "make a container, start it, and remove it when it has ended"),
+    Entry::new::<RunArgs<SeldomOfCreate>>(
+        "run",
+        "make a container, start it, and remove it when it has ended",
+    )
+    .mostly::<RunArgs<Nothing>>(),
     Entry::new::<SpecArgs>("spec", "write a config.json to start from"),
     Entry::new::<StartArgs>("start", "start the program of a created container"),
     Entry::new::<StateArgs>("state", "show the state of a container"),
@@ -129,16 +140,27 @@ pub trait Typed: clap::Args {
     fn meant(self) -> Command;
 }
 
+/// For a definition without the flags that are seldom typed.
+#[derive(Debug, clap::Args)]
+pub struct Nothing {}
+
 struct Entry {
     name: &'static str,
     about: &'static str,
     order: Order,
     parse: fn(&Entry, &[OsString]) -> Result<Request, Error>,
+    /// The same with a smaller definition, which is built in less time; `None` where that one is not enough.
+    quickly: fn(&Entry, &[OsString]) -> Option<Request>,
 }
 
 impl Entry {
     const fn new<A: Typed>(name: &'static str, about: &'static str) -> Self {
-        Self { name, about, order: Order::Mixed, parse: parse_as::<A> }
+        Self { name, about, order: Order::Mixed, parse: parse_as::<A>, quickly: |_, _| None }
+    }
+
+    /// Has this definition tried first. All that it takes, the whole one must take too, and mean the same by it.
+    const fn mostly<A: Typed>(self) -> Self {
+        Self { quickly: parse_quickly_as::<A>, ..self }
     }
 
     const fn flags_first(self) -> Self {
@@ -177,9 +199,19 @@ pub fn parse(words: &[OsString]) -> Result<Request, Error> {
         }
         [name, rest @ ..] => {
             let entry = by_name(name)?;
-            (entry.parse)(entry, rest)
+            match (entry.quickly)(entry, rest) {
+                Some(request) => Ok(request),
+                None => (entry.parse)(entry, rest),
+            }
         }
     }
+}
+
+/// Whatever is wrong, the whole definition says it.
+fn parse_quickly_as<A: Typed>(entry: &Entry, words: &[OsString]) -> Option<Request> {
+    let mut definition = A::augment_args(bare(entry.name));
+    let words = flags::rewrite(&definition, words, entry.order).ok().filter(|words| !words.help)?;
+    typed::<A>(&mut definition, words).ok().map(|typed| Request::Perform(Box::new(typed.meant())))
 }
 
 /// Only the definition of the command that was typed is ever built.
@@ -254,4 +286,48 @@ fn first_paragraph(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let lines: Vec<_> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
     lines.join(" ").trim_start_matches("error: ").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every command that has a smaller definition, with words that callers use and words that are wrong.
+    #[test]
+    fn the_smaller_definition_means_what_the_whole_one_means() {
+        let lines = [
+            "--bundle /b --pid-file /p name",
+            "-b /b --console-socket=/s --preserve-fds 2 name",
+            "--process /p --detach --tty --pid-file /p name",
+            "name true --env -x",
+            "--detach --keep name",
+            "name",
+            "",
+            "--help",
+            "--preserve-fds many name",
+            "--no-such-flag name",
+            "--no-pivot --image /i:tag name -- true",
+            "--image /i name -- true",
+            "--env A=B --cwd /tmp name true",
+            "--timing - name true",
+            "name one two -- three",
+            "--bundle /b --bundle",
+        ];
+        let mut quick = 0;
+        for entry in &COMMANDS {
+            for line in lines {
+                let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+                let Some(found) = (entry.quickly)(entry, &words) else { continue };
+                quick += 1;
+                let whole = (entry.parse)(entry, &words).map_err(|error| error.to_string());
+                assert_eq!(
+                    format!("{whole:?}"),
+                    format!("{:?}", Ok::<_, String>(found)),
+                    "{} {line}",
+                    entry.name
+                );
+            }
+        }
+        assert!(quick >= 10, "{quick}");
+    }
 }

@@ -4,15 +4,15 @@ use std::path::PathBuf;
 
 use clap::ArgAction;
 
-use super::commands::{Command, Typed};
+use super::commands::{Command, Nothing, Typed};
 use super::timing::TimingFlag;
 use crate::ops::options::ExecOptions;
 use crate::plan::ProcessOptions;
 use crate::types::{Capability, ContainerId, Gid, User};
 
-/// `exec`
+/// `exec`; `S` is what is seldom typed, or nothing.
 #[derive(Debug, clap::Args)]
-pub struct ExecArgs {
+pub struct ExecArgs<S: clap::Args> {
     /// A file with the process's part of a config.json, or - for standard input
     #[arg(long, short, value_name = "FILE")]
     process: Option<PathBuf>,
@@ -25,12 +25,27 @@ pub struct ExecArgs {
     /// A socket that is sent the terminal
     #[arg(long, value_name = "SOCKET")]
     console_socket: Option<PathBuf>,
-    /// A socket that is sent a pidfd of the process
-    #[arg(long, value_name = "SOCKET")]
-    pidfd_socket: Option<PathBuf>,
     /// A file for the process id
     #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
+    /// Pass so many further file descriptors to the process
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    preserve_fds: u32,
+    #[command(flatten)]
+    seldom: S,
+    /// The container's name
+    #[arg(value_parser = ContainerId::parse)]
+    id: ContainerId,
+    /// The program and its arguments
+    command: Vec<String>,
+}
+
+/// Callers put it into the file of `--process`.
+#[derive(Debug, Default, clap::Args)]
+pub struct SeldomOfExec {
+    /// A socket that is sent a pidfd of the process
+    #[arg(long, value_name = "SOCKET")]
+    pidfd_socket: Option<PathBuf>,
     /// The working directory inside the container
     #[arg(long, value_name = "DIR")]
     cwd: Option<PathBuf>,
@@ -55,9 +70,6 @@ pub struct ExecArgs {
     /// A further capability
     #[arg(long, short, value_name = "CAP", action = ArgAction::Append, value_parser = capability)]
     cap: Vec<Capability>,
-    /// Pass so many further file descriptors to the process
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    preserve_fds: u32,
     /// An existing cgroup inside the container's, as PATH or CONTROLLER[,CONTROLLER]:PATH
     #[arg(long, value_name = "CGROUP", action = ArgAction::Append)]
     cgroup: Vec<String>,
@@ -66,39 +78,41 @@ pub struct ExecArgs {
     ignore_paused: bool,
     #[command(flatten)]
     timing: TimingFlag,
-    /// The container's name
-    #[arg(value_parser = ContainerId::parse)]
-    id: ContainerId,
-    /// The program and its arguments
-    command: Vec<String>,
 }
 
-impl Typed for ExecArgs {
+impl From<Nothing> for SeldomOfExec {
+    fn from(_: Nothing) -> Self {
+        Self::default()
+    }
+}
+
+impl<S: clap::Args + Into<SeldomOfExec>> Typed for ExecArgs<S> {
     fn meant(self) -> Command {
+        let seldom = self.seldom.into();
         let command = Command::Exec(Box::new(ExecOptions {
             id: self.id,
             document: self.process,
             process: ProcessOptions {
                 args: self.command,
                 terminal: self.tty,
-                cwd: self.cwd,
-                env: self.env,
-                user: self.user,
-                additional_gids: self.additional_gids,
-                process_label: self.process_label,
-                apparmor: self.apparmor,
-                no_new_privileges: self.no_new_privs,
-                capabilities: self.cap.into_iter().collect(),
+                cwd: seldom.cwd,
+                env: seldom.env,
+                user: seldom.user,
+                additional_gids: seldom.additional_gids,
+                process_label: seldom.process_label,
+                apparmor: seldom.apparmor,
+                no_new_privileges: seldom.no_new_privs,
+                capabilities: seldom.cap.into_iter().collect(),
             },
             detach: self.detach,
             pid_file: self.pid_file,
             console_socket: self.console_socket,
-            pidfd_socket: self.pidfd_socket,
+            pidfd_socket: seldom.pidfd_socket,
             preserve_fds: self.preserve_fds,
-            cgroups: self.cgroup,
-            ignore_paused: self.ignore_paused,
+            cgroups: seldom.cgroup,
+            ignore_paused: seldom.ignore_paused,
         }));
-        self.timing.around("exec", command)
+        seldom.timing.around("exec", command)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::plan;
 use crate::types::ContainerId;
 
 /// How an image is chosen and unpacked.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct UnpackFlags {
     /// For which platform, as os[(version[+feature...])]/architecture[/variant] [default: this machine's]
     #[arg(long, value_name = "PLATFORM", value_parser = Platform::from_str)]
@@ -133,7 +133,7 @@ impl Typed for InspectArgs {
 }
 
 /// Of `create` and `run`: an image at the place of a bundle.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct ImageFlags {
     /// Unpack this image and make the container of it, instead of a bundle: LAYOUT, LAYOUT:REF or LAYOUT@DIGEST. What follows `ID --`
     /// takes the place of the arguments that the image has

@@ -8,7 +8,7 @@ use crate::ops;
 use crate::ops::timing::Timing;
 
 /// `--timing`
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct TimingFlag {
     /// A file for a trace of all steps, for chrome://tracing or ui.perfetto.dev; - shows a table on stderr
     #[arg(long, value_name = "FILE")]
