@@ -48,11 +48,7 @@ PACKAGES += containernetworking-plugins
 BENCH_PACKAGES := clang golang-github-containers-common isal libclang-dev libelf-dev libseccomp-dev pigz pkg-config python3-pip zlib1g-dev zstd
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help setup build probe image demo lint unit integration peers vm-image vm vm-callers test conformance runtime-tools bench bench-quick bench-programs fuzz clean
-=======
-.PHONY: help setup build probe image demo lint unit integration peers vm-image vm test conformance runtime-tools bench bench-quick bench-programs order fuzz clean
->>>>>>> 74577d0 (wip)
+.PHONY: help setup build probe image demo lint unit integration peers vm-image vm vm-callers test conformance runtime-tools bench bench-quick bench-programs order fuzz clean
 
 help: ## list the targets (the default)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1 \2/p' Makefile | while read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
