@@ -36,6 +36,7 @@ mod reliability;
 mod resources;
 mod rootless;
 mod schedule;
+mod seccomp;
 mod seccomp_agent;
 mod security;
 mod service;

@@ -14,8 +14,8 @@ const SKIPPED: u32 = u32::MAX;
 
 /// The private calls of arm start here; everything else lies below `PRIVATE_SLOT`.
 const PRIVATE: u32 = 0x000f_0000;
-const PRIVATE_SLOT: usize = 1008;
-const SLOTS: usize = 1024;
+const PRIVATE_SLOT: usize = 576;
+const SLOTS: usize = 592;
 /// The calls that x32 has in place of those of x86_64 that do not fit it.
 const X32_OWN: u32 = 512;
 
@@ -236,4 +236,19 @@ pub(super) fn apply_all<'a>(rules: &'a Rules<'_>, decisions: &mut [Decisions<'a>
 
 fn known(numbers: Numbers, abi: Abi) -> bool {
     numbers.on(abi).is_some() || abi == Abi::I386 && numbers.multiplexer().is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SLOTS, number_of, slot_of};
+
+    #[test]
+    fn every_number_of_the_table_has_a_slot_of_its_own() {
+        for line in include_str!("tables/syscalls.tsv").lines().filter(|line| !line.starts_with('#')) {
+            for number in line.split('\t').skip(1).take(5).filter_map(|column| column.parse().ok()) {
+                let slot = slot_of(number);
+                assert!(slot < SLOTS && number_of(slot) == number, "{line}");
+            }
+        }
+    }
 }
