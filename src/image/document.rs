@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 
+use super::lists::bounded;
 use super::platform::Platform;
 use crate::types::{Digest, InvalidDigest};
 
@@ -86,7 +87,7 @@ struct DescribedPlatform {
 #[serde(rename_all = "camelCase")]
 pub struct Index {
     /// What it lists.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "bounded")]
     pub manifests: Vec<Descriptor>,
     /// What an artifact is.
     #[serde(default, deserialize_with = "nullable")]
@@ -103,7 +104,7 @@ pub struct Manifest {
     /// The image configuration.
     pub config: Descriptor,
     /// The layers, lowest first.
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "bounded")]
     pub layers: Vec<Descriptor>,
     /// What an artifact is.
     #[serde(default, deserialize_with = "nullable")]
@@ -142,7 +143,7 @@ pub struct ImageConfig {
     #[serde(deserialize_with = "nullable")]
     pub rootfs: RootFs,
     /// How it came about, step by step.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "bounded")]
     pub history: Vec<History>,
 }
 
@@ -180,7 +181,7 @@ pub struct RootFs {
     #[serde(rename = "type", deserialize_with = "nullable")]
     pub kind: String,
     /// One for each layer of the manifest, in the same order.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "bounded")]
     pub diff_ids: Vec<String>,
 }
 

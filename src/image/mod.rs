@@ -19,6 +19,7 @@ mod layer;
 mod layout;
 mod leftovers;
 mod limits;
+mod lists;
 mod origin;
 mod pipeline;
 mod platform;

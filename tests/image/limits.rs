@@ -101,6 +101,10 @@ fn documents() {
     let mut layout = one(&[]);
     layout.index["annotations"] = json!({"x": "x".repeat(2_000)});
     world.refuse(&layout, "index.json: the document has");
+    // Small, and large in memory.
+    let mut layout = one(&[]);
+    layout.index["manifests"] = vec![json!({}); 100_000].into();
+    World::begin().refuse(&layout, "index.json: invalid document: a list of more than 65536");
 }
 
 /// CVE-2026-95839: indexes that multiply, lead in circles, or never end.
