@@ -7,6 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+/// A limit only ends what hangs.
+fn patience(limit: Duration) -> Duration {
+    if crate::is_slow_machine() { limit * 4 } else { limit }
+}
+
 /// A program, its arguments and its surroundings. Nothing runs before [`Command::run`] or [`Command::spawn`].
 #[derive(Debug)]
 pub struct Command {
@@ -23,7 +28,7 @@ pub struct Command {
 impl Command {
     /// `streams` is a directory that outlives the container: stdout and stderr go to new files in it.
     pub fn new(streams: &Path, words: Vec<String>) -> Self {
-        let limit = Duration::from_secs(if crate::is_slow_machine() { 60 } else { 20 });
+        let limit = patience(Duration::from_secs(20));
         let (stdin, cwd, env, redirections) = (Vec::new(), None, Vec::new(), Vec::new());
         Self { words, stdin, cwd, env, redirections, limit, streams: streams.to_owned() }
     }
@@ -50,7 +55,7 @@ impl Command {
     }
 
     pub fn limit(mut self, limit: Duration) -> Self {
-        self.limit = limit;
+        self.limit = patience(limit);
         self
     }
 
