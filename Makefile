@@ -33,7 +33,7 @@ ROOT_TEST := $(if $(SUDO),env CARGO_TARGET_$(shell echo $(HOST_TRIPLE) | tr a-z-
 VM_IMAGE ?= target/vm
 TEST ?=
 VM_PACKAGES ?=
-VM_LIMIT ?= 600
+VM_LIMIT ?= 1200
 IN_VM = $(AS_ROOT) integration/vm/run.sh --read-only --timeout $(VM_LIMIT) --env KEG_UNDER_TEST --env KEG_DRIVER --env KEG_SWEEP
 
 PACKAGES := attr bash binutils buildah busybox-static crun gcc iproute2 jq libarchive-tools libc6-dev libcap2-bin mmdebstrap runc skopeo \
