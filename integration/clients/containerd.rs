@@ -1,12 +1,16 @@
 //! containerd with its shim, driven by `ctr`.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
 
 use harness::host::shim_counts;
 use harness::terminal::Terminal;
-use harness::{Command, Daemon, Driver, Note, Runtime, Seen, alive, same_as_runc, wait_until};
+use harness::{
+    Command, Daemon, Driver, Finished, Note, Running, Runtime, Seen, alive, same_as_runc, wait_until,
+};
+use nix::sys::stat::Mode;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -25,6 +29,9 @@ impl<'a> Containerd<'a> {
         );
         fs::write(rt.dir().join("config.toml"), config).unwrap();
         let mut this = Self { daemon: None, rt };
+        // For id mappings ctr gives the shim other options, and in them no path: it looks for the name.
+        fs::create_dir(rt.dir().join("bin")).unwrap();
+        symlink(rt.binary(), rt.dir().join("bin/runc")).unwrap();
         this.up();
         let layout = harness::runtime::target().join("images/small");
         let tar = rt.dir().join("small.tar").display().to_string();
@@ -36,7 +43,9 @@ impl<'a> Containerd<'a> {
     fn up(&mut self) {
         let config = self.rt.dir().join("config.toml").display().to_string();
         let answers = || self.ctr(&["version"]).run().status.success();
-        self.daemon = Some(Daemon::start(self.rt, &["containerd", "--config", &config], answers));
+        let path = format!("PATH={}:/usr/sbin:/usr/bin:/sbin:/bin", self.rt.dir().join("bin").display());
+        self.daemon =
+            Some(Daemon::start(self.rt, &["env", &path, "containerd", "--config", &config], answers));
     }
 
     fn words(&self, words: &[&str]) -> Vec<String> {
@@ -64,6 +73,28 @@ impl<'a> Containerd<'a> {
 
     pub(super) fn run(&self, flags: &[&str], id: &str, script: &str) -> Command {
         self.rt.program(&self.run_words(flags, id, script))
+    }
+
+    /// The same with all that it writes: ctr may come too late to the pipe of a container that has ended, so that this one waits.
+    fn whole(&self, flags: &[&str], script: &str) -> Finished {
+        self.end("c", self.begin(flags, "c", script))
+    }
+
+    fn begin(&self, flags: &[&str], id: &str, script: &str) -> Running {
+        let input = self.rt.dir().join(format!("input-{id}"));
+        nix::unistd::mkfifo(&input, Mode::S_IRWXU).unwrap();
+        let script = format!("( {script} ); status=$?; echo end; read line; exit $status");
+        let run = self.run(&[&["--rm"], flags].concat(), id, &script);
+        run.redirect(&format!("<>{}", input.display())).limit(Duration::from_secs(60)).spawn()
+    }
+
+    fn end(&self, id: &str, running: Running) -> Finished {
+        wait_until("its last word", Duration::from_secs(60), || running.stdout().ends_with("end\n"));
+        let input = self.rt.dir().join(format!("input-{id}"));
+        fs::write(&input, "\n").unwrap();
+        let done = running.wait();
+        fs::remove_file(input).unwrap();
+        done
     }
 
     pub(super) fn exec(&self, id: &str, script: &str) -> Command {
@@ -99,33 +130,18 @@ fn a_container_in_the_foreground() {
     same_as_runc(|rt| {
         let containerd = Containerd::start(rt);
         let mut seen = Seen::new();
-        let done = containerd.run(&["--rm"], "c", "id; pwd; echo to stderr >&2; exit 3").run();
+        let done = containerd.whole(&[], "id; pwd; echo to stderr >&2; exit 3");
         assert_eq!((done.code(), done.stderr().as_str()), (3, "to stderr\n"));
         seen.all("status and output", &done);
         seen.code("a signal", &containerd.run(&["--rm"], "c", "kill -TERM $$").run());
-        let flags = [
-            "--rm",
-            "--env",
-            "A=b c",
-            "--cwd",
-            "/tmp",
-            "--cap-drop",
-            "CAP_CHOWN",
-            "--read-only",
-            "--seccomp",
-        ];
+        let flags =
+            ["--env", "A=b c", "--cwd", "/tmp", "--cap-drop", "CAP_CHOWN", "--read-only", "--seccomp"];
         let script = "echo $A; pwd; touch /x; grep -E 'Cap|Seccomp:|NoNew' /proc/self/status";
-        let done = containerd.run(&flags, "c", script).run();
+        let done = containerd.whole(&flags, script);
         assert!(done.stdout().starts_with("b c\n/tmp\n"), "{}", done.describe());
         seen.all("flags", &done);
-        seen.all(
-            "privileged",
-            &containerd.run(&["--rm", "--privileged"], "c", "grep Cap /proc/self/status").run(),
-        );
-        seen.all(
-            "a network of the host",
-            &containerd.run(&["--rm", "--net-host"], "c", "ip addr show lo").run(),
-        );
+        seen.all("privileged", &containerd.whole(&["--privileged"], "grep Cap /proc/self/status"));
+        seen.all("a network of the host", &containerd.whole(&["--net-host"], "ip addr show lo"));
         let words = containerd.run_words(&["--rm"], "c", "");
         for (program, text) in
             [("/no/such", "no such file or directory"), ("nothing", "executable file not found in $PATH")]
@@ -135,8 +151,8 @@ fn a_container_in_the_foreground() {
             assert!(done.stderr().contains(text), "{}", done.describe());
             seen.code(program, &done);
         }
-        let maps = ["--rm", "--uidmap", "0:100000:65536", "--gidmap", "0:100000:65536"];
-        seen.all("a user namespace", &containerd.run(&maps, "c", "cat /proc/self/uid_map").run());
+        let maps = ["--uidmap", "0:100000:65536", "--gidmap", "0:100000:65536"];
+        seen.all("a user namespace", &containerd.whole(&maps, "cat /proc/self/uid_map"));
         seen
     });
 }
@@ -265,17 +281,12 @@ fn containers_outlive_containerd_and_end_with_their_shim() {
 fn twenty_containers_at_once() {
     same_as_runc(|rt| {
         let containerd = Containerd::start(rt);
-        let start = |n: usize| {
-            let id = format!("c{n}");
-            containerd
-                .run(&["--rm"], &id, &format!("echo {id}; exit {n}"))
-                .limit(Duration::from_secs(60))
-                .spawn()
-        };
+        let id = |n: usize| format!("c{n}");
+        let start = |n| containerd.begin(&[], &id(n), &format!("echo {}; exit {n}", id(n)));
         let all: Vec<_> = (0..20).map(start).collect();
-        let done = all.into_iter().map(|one| one.wait()).map(|done| (done.code(), done.stdout()));
-        let done: Vec<_> = done.collect();
-        let expected: Vec<_> = (0..20).map(|n| (n, format!("c{n}\n"))).collect();
+        let done = all.into_iter().enumerate().map(|(n, one)| containerd.end(&id(n), one));
+        let done: Vec<_> = done.map(|done| (done.code(), done.stdout())).collect();
+        let expected: Vec<_> = (0..20).map(|n| (n, format!("c{n}\nend\n"))).collect();
         assert_eq!(done, expected);
         assert_eq!(containerd.ctr(&["container", "ls", "-q"]).run().ok().stdout(), "");
         Seen::new()
