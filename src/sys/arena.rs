@@ -15,6 +15,9 @@ pub const ROOM: usize = 512 << 10;
 /// Larger pieces would use the room up, and are rarely needed for long.
 pub const LARGEST: usize = 32 << 10;
 
+/// What malloc(3) aligns by at least. nix writes control messages, which need it, into memory that it has asked for as bytes.
+const LEAST_ALIGN: usize = 8;
+
 /// The allocator.
 #[derive(Debug)]
 #[repr(C, align(4096))]
@@ -59,7 +62,7 @@ impl Arena {
         let (address, start) = self.start();
         let mut used = self.used.load(Ordering::Relaxed);
         loop {
-            let offset = (address + used).next_multiple_of(layout.align()) - address;
+            let offset = (address + used).next_multiple_of(layout.align().max(LEAST_ALIGN)) - address;
             let end = offset + layout.size();
             if end > ROOM {
                 return None;
