@@ -274,14 +274,15 @@ fn a_further_process_has_labels_of_its_own_or_none_is_made() {
             assert_eq!(done.code(), 255, "{}", done.describe());
             assert!(done.stderr().contains(text), "{}", done.describe());
         };
-        match Path::new("/sys/module/apparmor").exists() {
+        // Where it is compiled in and turned off, its directory is there too.
+        match fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text == "Y\n") {
             true => {
                 assert_eq!(exec(&["--apparmor", "unconfined"]).ok().stdout(), "unconfined\n");
                 fails(&["--apparmor", "no-such-profile"], "no-such-profile");
             }
             false => fails(&["--apparmor", "unconfined"], "AppArmor is not enabled on this host"),
         }
-        if !Path::new("/sys/fs/selinux/enforce").exists() {
+        if !Path::new("/sys/fs/selinux").exists() {
             fails(&["--process-label", "a_u:b_r:c_t:s0"], "SELinux is not enabled on this host");
         }
     });
