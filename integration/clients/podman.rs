@@ -224,7 +224,7 @@ fn how_commands_end() {
             seen.code(program, &podman.podman(&words).run());
         }
         podman
-            .run(&["-d", "--name", "one"], "echo first; trap 'exit 3' TERM; while :; do sleep 0.05; done")
+            .run(&["-d", "--name", "one"], "trap 'exit 3' TERM; echo first; while :; do sleep 0.05; done")
             .run()
             .ok();
         wait_until("the log", SOON, || podman.podman(&["logs", "one"]).run().stdout() == "first\n");
@@ -299,7 +299,7 @@ fn without_root() {
             let words = ["run", "--rm", "--network", "none", "--entrypoint", program, &podman.image];
             seen.code(program, &podman.podman(&words).run());
         }
-        run(&["-d", "--name", "one"], "echo first; trap 'exit 3' TERM; while :; do sleep 0.05; done").ok();
+        run(&["-d", "--name", "one"], "trap 'exit 3' TERM; echo first; while :; do sleep 0.05; done").ok();
         wait_until("the log", SOON, || podman.podman(&["logs", "one"]).run().stdout() == "first\n");
         seen.all("exec", &podman.podman(&["exec", "one", "sh", "-c", "id -u; exit 5"]).run());
         seen.all("stop", &podman.podman(&["stop", "one"]).run());

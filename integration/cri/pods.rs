@@ -153,15 +153,16 @@ fn how_containers_end() {
         let config = plugin.pod("one");
         let pod = plugin.run_pod(HANDLER, &config).unwrap();
         let rows = [
-            ("well", "echo out; echo err >&2", None),
-            ("ill", "exit 7", None),
-            ("by a signal", "kill -KILL $$", None),
-            ("when asked", "trap 'exit 3' TERM; while :; do sleep 0.05; done", Some(20)),
-            ("when made to", "trap '' TERM; while :; do sleep 0.05; done", Some(1)),
+            ("well", "echo begun; echo out; echo err >&2", None),
+            ("ill", "echo begun; exit 7", None),
+            ("by a signal", "echo begun; kill -KILL $$", None),
+            // It is asked as soon as it has begun.
+            ("when asked", "trap 'exit 3' TERM; echo begun; while :; do sleep 0.05; done", Some(20)),
+            ("when made to", "trap '' TERM; echo begun; while :; do sleep 0.05; done", Some(1)),
         ];
         for (name, script, patience) in rows {
             let name = name.replace(' ', "-");
-            let id = plugin.run(&pod, &config, container(&name, &format!("echo begun; {script}")));
+            let id = plugin.run(&pod, &config, container(&name, script));
             wait_until("it has begun", SOON, || !plugin.log(&format!("{name}.log")).is_empty());
             if let Some(seconds) = patience {
                 plugin.stop(&id, seconds).unwrap();
