@@ -6,8 +6,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use harness::peers::Kind;
 use harness::{Bundle, Host, Runtime, Value, json, wait_until, with_runtime};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// A shell script in the bundle that is a hook on the host. It reads the state: some runtimes don't survive a hook that doesn't.
 fn script(bundle: &Bundle, name: &str, text: &str) -> PathBuf {
@@ -321,19 +323,36 @@ fn a_failing_hook_before_start_fails_create() {
     });
 }
 
-/// A signal is for the program, of which there is none yet.
+/// A hook that leaves its pid in the file that is returned, and then hangs, before a program that hangs too.
+fn hang(bundle: &Bundle, kind: &str) -> PathBuf {
+    bundle.args(&["/bin/sleep", "1000"]).edit(|c| c["root"]["readonly"] = json!(false));
+    let inside = kind == "startContainer";
+    let mark = if inside { bundle.rootfs().join("mark") } else { bundle.path().join("mark") };
+    let shown = if inside { "/mark".to_owned() } else { mark.display().to_string() };
+    let text = format!("echo $$ > {shown}.new; mv {shown}.new {shown}; exec sleep 1000");
+    let hook = match inside {
+        true => script_inside(bundle, "h", &text),
+        false => script(bundle, "h", &text).display().to_string(),
+    };
+    set(bundle, kind, json!([{"path": hook}]));
+    mark
+}
+
+/// A signal is for the program, which does not run yet or has not been started to the end.
 #[test]
 fn a_run_that_is_told_to_end_does_not_wait_for_a_hook_that_hangs() {
     with_runtime(|rt| {
         if !rt.only_keg("others wait for the hook") {
             return;
         }
-        for kind in ["prestart", "createRuntime", "createContainer"] {
+        let kinds = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart"];
+        for kind in kinds {
             for signal in [Signal::SIGTERM, Signal::SIGINT] {
                 let bundle = rt.bundle();
-                let mark = rt.dir().join("mark");
-                let hook = script(&bundle, "h", &format!("echo > {}; exec sleep 1000", mark.display()));
-                set(&bundle, kind, json!([{"path": hook}]));
+                let mark = hang(&bundle, kind);
+                let last = bundle.path().join("last");
+                let hook = script(&bundle, "poststop", &format!("echo > {}", last.display()));
+                set(&bundle, "poststop", json!([{"path": hook}]));
                 let before = Host::look(rt);
                 let running = rt.command(&["run", "--bundle", &bundle.arg(), "c"]).spawn();
                 wait_until("the hook runs", Duration::from_secs(10), || mark.exists());
@@ -343,9 +362,43 @@ fn a_run_that_is_told_to_end_does_not_wait_for_a_hook_that_hangs() {
                 let done = running.wait();
                 assert_eq!(done.status.signal(), Some(signal as i32), "{kind}: {}", done.describe());
                 assert!(!rt.root().join("c").exists(), "{kind}");
+                assert!(last.exists(), "{kind}: no poststop hook ran");
                 before.assert_same(rt);
-                fs::remove_file(mark).unwrap();
             }
+        }
+    });
+}
+
+/// The hooks of a start have no limit of their own, and whoever gives up on one has only this.
+#[test]
+fn delete_by_force_does_not_wait_for_a_start_whose_hook_hangs() {
+    with_runtime(|rt| {
+        let mut kinds = vec!["startContainer"];
+        if rt.kind() != Kind::Runc {
+            // Debian's runs those in create.
+            kinds.push("poststart");
+        }
+        for kind in kinds {
+            let bundle = rt.bundle();
+            let mark = hang(&bundle, kind);
+            let before = Host::look(rt);
+            rt.create(&bundle, "c").silent();
+            let start = rt.command(&["start", "c"]).spawn();
+            wait_until("the hook runs", Duration::from_secs(10), || mark.exists());
+            rt.command(&["delete", "--force", "c"]).run().silent();
+            rt.assert_gone("c");
+            if kind == "poststart" {
+                // A program of the host's, which the container's end does not end.
+                let pid = fs::read_to_string(mark).unwrap().trim().parse().unwrap();
+                kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+            }
+            let done = start.wait();
+            if rt.only_keg("others have a success of it, or words of their own") {
+                let words = ["ended before it could run its program", "error running poststart hook #0:"];
+                let found = words.into_iter().any(|words| done.stderr().contains(words));
+                assert!(found && done.code() == 1, "{kind}: {}", done.describe());
+            }
+            before.assert_same(rt);
         }
     });
 }

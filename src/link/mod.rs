@@ -150,6 +150,15 @@ impl KegEnd {
         early.map_or_else(|| self.read(), Ok)
     }
 
+    /// The same, or `None` where `other` is readable before there is one.
+    pub fn receive_unless(&self, other: impl AsFd) -> Result<Option<FromInit>, Error> {
+        let kept = !self.early.borrow().is_empty() && !self.staged.get();
+        if !kept && !socket::wait_readable(&[self.as_fd(), other.as_fd()], -1)?[0] {
+            return Ok(None);
+        }
+        self.receive().map(Some)
+    }
+
     fn read(&self) -> Result<FromInit, Error> {
         timing::lap("serve init");
         let mut buffer = [0; MAX_MESSAGE];

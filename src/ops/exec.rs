@@ -155,7 +155,7 @@ fn launch(
     match later {
         None => {
             link.send(ToInit::Start)?;
-            await_program(&link, None)?;
+            await_program(&link, None, None)?;
         }
         // There it stands still, before its program. Where nobody resumes the container, nobody could be waited for.
         Some(placement) => {

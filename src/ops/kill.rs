@@ -22,8 +22,8 @@ pub enum Error {
     /// It stays frozen.
     #[error(transparent)]
     Cgroup(#[from] cgroup::Error),
-    /// The process ended between our looking and our sending.
-    #[error("os: process already finished")]
+    /// The process ended between our looking and our sending. Some callers know the first half of this, some the second.
+    #[error("container not running: os: process already finished")]
     Finished,
     /// The kernel refused.
     #[error("cannot send {signal} to container {id}")]

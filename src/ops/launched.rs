@@ -1,6 +1,5 @@
 //! A container on its way: what was made for it, and the conversation with its init until that is ready.
 
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use super::guard::{AttachedRootfs, Poststop};
@@ -15,7 +14,7 @@ use crate::state::{Locked, Record, Reservation, Stage};
 use crate::sys::proc::Proc;
 use crate::sys::process::Ended;
 use crate::sys::signals::Interrupts;
-use crate::sys::{self, namespace, socket};
+use crate::sys::{self, namespace};
 use crate::types::{NamespaceKind, ProcessRef};
 use crate::{idmap, init, network, resctrl};
 
@@ -196,10 +195,8 @@ impl Launched {
         if !self.plan.hooks.create_container.is_empty()
             && let Some(interrupts) = self.then.interrupts()?
         {
-            let ready = socket::wait_readable(&[self.link.as_fd(), interrupts.as_fd()], -1)?;
-            if !ready[0] {
-                return Err(Error::Interrupted.into());
-            }
+            let heard = self.link.receive_unless(interrupts).transpose();
+            return Ok(heard.ok_or(Error::Interrupted)?);
         }
         Ok(self.link.receive())
     }

@@ -1,5 +1,7 @@
 //! `run`: create and start in one, without a pause between them; in the foreground until the program ends.
 
+use std::os::fd::AsFd;
+
 use super::delete;
 use super::launch::launch;
 use super::launched::Then;
@@ -11,8 +13,8 @@ use super::{Place, Result};
 use crate::cgroup::OomKills;
 use crate::link::ToInit;
 use crate::state::{Error as StoreError, Record, Released};
-use crate::sys::signals::Forwarder;
-use crate::sys::{process, timing};
+use crate::sys::signals::{Forwarder, Interrupts};
+use crate::sys::{process, socket, timing};
 
 /// Runs the container. The result is the status to exit with: 0 when detached, else the program's, or 128 + the signal that killed it.
 pub fn run(place: &Place, options: &RunOptions) -> Result<i32> {
@@ -30,9 +32,21 @@ pub fn run(place: &Place, options: &RunOptions) -> Result<i32> {
     let readiness = Readiness::listen(place, &options.create.id)?;
     outlet.open()?;
     let kills = launched.record.cgroup.as_ref().map(OomKills::watch);
-    let (child, link, record, container) = launched.keep(pid_file, ToInit::Start)?;
+    let hooks =
+        !launched.plan.hooks.start_container.is_empty() || !launched.record.hooks.poststart.is_empty();
+    let interrupts = (hooks && signals.is_some()).then(Interrupts::hold).transpose()?;
+    let (mut child, link, record, container) = launched.keep(pid_file, ToInit::Start)?;
     let container = container.release()?;
-    let started = await_program(&link, kills.as_ref()).and_then(|()| poststart(&record));
+    let started = await_program(&link, kills.as_ref(), interrupts.as_ref())
+        .and_then(|()| poststart(&record, interrupts.as_ref()));
+    let interrupted = match (&started, &interrupts) {
+        (Err(_), Some(interrupts)) => socket::wait_readable(&[interrupts.as_fd()], 0)?[0],
+        _ => false,
+    };
+    drop(interrupts);
+    if interrupted {
+        child.end();
+    }
     if let (Ok(()), Some(readiness)) = (&started, readiness) {
         let (from, main) = match &signals {
             Some(signals) => (Some((signals, child.pid())), None),
@@ -56,14 +70,23 @@ pub fn run(place: &Place, options: &RunOptions) -> Result<i32> {
         }
         None => Ok(0),
     });
-    // What was held back and not passed on comes before hooks that may hang; without any this process ends now.
-    match record.hooks.poststop.is_empty() {
-        true => std::mem::forget(signals),
-        false => drop(signals),
-    }
+    // What was held back and not passed on comes before hooks that may hang; without any this process ends now. What has ended the
+    // start comes when all is undone.
+    let last = match (interrupted, record.hooks.poststop.is_empty()) {
+        (true, _) => signals,
+        (false, true) => {
+            std::mem::forget(signals);
+            None
+        }
+        (false, false) => {
+            drop(signals);
+            None
+        }
+    };
     if status.is_err() || !options.keep {
         remove(container, &record)?;
     }
+    drop(last);
     // The process ends now; so do these, all at once.
     std::mem::forget((child, link));
     status

@@ -12,6 +12,7 @@ use crate::link::{self, FromInit, KegEnd, ToInit};
 use crate::plan;
 use crate::state::{Record, Stage, Store};
 use crate::sys::proc::Proc;
+use crate::sys::signals::Interrupts;
 use crate::sys::{self, Errno, process, socket, timing};
 use crate::types::{ContainerId, ProcessRef, Signal};
 
@@ -30,6 +31,9 @@ pub(super) enum Error {
     /// The kernel ended it.
     #[error("container init was OOM-killed (memory limit too low?)")]
     OomKilled,
+    /// Who waits for it is to end.
+    #[error("ended by a signal before the program ran")]
+    Interrupted,
 }
 
 /// Lets init go on, and returns once its program runs.
@@ -49,6 +53,8 @@ pub fn start(place: &Place, id: &ContainerId) -> Result<()> {
     // reads as one that waits, and may be deleted as such.
     record.stage = Stage::Running { init: created.start().init };
     container.write(&record)?;
+    // Hooks may hang from here on, and nothing is written any more: who deletes the container by force does not wait for them.
+    drop(container);
     let kills = record.cgroup.as_ref().map(OomKills::watch);
     let sent = match timing::share(created.init.pid) {
         Some(memory) => link.send_start(memory),
@@ -58,15 +64,13 @@ pub fn start(place: &Place, id: &ContainerId) -> Result<()> {
         Err(link::Error::Closed) => return Err(Error::Gone.into()),
         sent => sent?,
     }
-    if let Err(error) = await_program(&link, kills.as_ref()) {
+    if let Err(error) = await_program(&link, kills.as_ref(), None) {
         // It ends by itself; whoever hears of the failure may delete what is left.
         stop(created.init, &proc)?;
         return Err(error);
     }
-    poststart(&record)?;
+    poststart(&record, None)?;
     let Some(readiness) = readiness else { return Ok(()) };
-    // That may take long, and others may want the container meanwhile.
-    drop(container);
     let pidfd = proc.pidfd(created.init)?;
     if pidfd.is_some_and(|pidfd| readiness.wait(pidfd, None).unwrap_or(false)) {
         // The container runs, whoever hears of it.
@@ -76,11 +80,20 @@ pub fn start(place: &Place, id: &ContainerId) -> Result<()> {
     Ok(())
 }
 
-/// Until init's socket closes by itself, which execve(2) does. `kills` knows whether the kernel ended a first process.
-pub(super) fn await_program(link: &KegEnd, kills: Option<&OomKills>) -> Result<()> {
+/// Until init's socket closes by itself, which execve(2) does, or one of `interrupts` comes. `kills` knows whether the kernel ended a
+/// first process.
+pub(super) fn await_program(
+    link: &KegEnd,
+    kills: Option<&OomKills>,
+    interrupts: Option<&Interrupts>,
+) -> Result<()> {
     let mut executing = false;
     loop {
-        match link.receive() {
+        let heard = match interrupts {
+            Some(interrupts) => link.receive_unless(interrupts).transpose(),
+            None => Some(link.receive()),
+        };
+        match heard.ok_or(Error::Interrupted)? {
             Ok(FromInit::Executing) => executing = true,
             Ok(FromInit::Failed(text)) => return Err(Error::Init(text).into()),
             Ok(_) => return Err(link::Error::Garbled.into()),
@@ -97,8 +110,8 @@ pub(super) fn await_program(link: &KegEnd, kills: Option<&OomKills>) -> Result<(
     }
 }
 
-/// The poststart hooks; if one fails the container is stopped.
-pub(super) fn poststart(record: &Record) -> Result<()> {
+/// The poststart hooks; if one fails, or is ended by one of `interrupts`, the container is stopped.
+pub(super) fn poststart(record: &Record, interrupts: Option<&Interrupts>) -> Result<()> {
     let (Stage::Running { init }, false) = (record.stage, record.hooks.poststart.is_empty()) else {
         return Ok(());
     };
@@ -106,13 +119,8 @@ pub(super) fn poststart(record: &Record) -> Result<()> {
     let document = hook_state(record, Status::Running, Some(init.pid))?;
     let run = || -> Result<()> {
         let outputs = &hooks::Outputs::open(&record.annotations)?;
-        let place = HookPlace {
-            kind: "poststart",
-            cwd: &record.bundle,
-            environment: None,
-            outputs,
-            interrupts: None,
-        };
+        let place =
+            HookPlace { kind: "poststart", cwd: &record.bundle, environment: None, outputs, interrupts };
         Ok(hooks::run(&list, &document, &place)?)
     };
     let Err(error) = run() else { return Ok(()) };
