@@ -289,45 +289,4 @@ fn first_paragraph(error: &clap::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Every command that has a smaller definition, with words that callers use and words that are wrong.
-    #[test]
-    fn the_smaller_definition_means_what_the_whole_one_means() {
-        let lines = [
-            "--bundle /b --pid-file /p name",
-            "-b /b --console-socket=/s --preserve-fds 2 name",
-            "--process /p --detach --tty --pid-file /p name",
-            "name true --env -x",
-            "--detach --keep name",
-            "name",
-            "",
-            "--help",
-            "--preserve-fds many name",
-            "--no-such-flag name",
-            "--no-pivot --image /i:tag name -- true",
-            "--image /i name -- true",
-            "--env A=B --cwd /tmp name true",
-            "--timing - name true",
-            "name one two -- three",
-            "--bundle /b --bundle",
-        ];
-        let mut quick = 0;
-        for entry in &COMMANDS {
-            for line in lines {
-                let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-                let Some(found) = (entry.quickly)(entry, &words) else { continue };
-                quick += 1;
-                let whole = (entry.parse)(entry, &words).map_err(|error| error.to_string());
-                assert_eq!(
-                    format!("{whole:?}"),
-                    format!("{:?}", Ok::<_, String>(found)),
-                    "{} {line}",
-                    entry.name
-                );
-            }
-        }
-        assert!(quick >= 10, "{quick}");
-    }
-}
+mod tests;
