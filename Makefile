@@ -41,7 +41,7 @@ PACKAGES := attr bash binutils buildah busybox-static crun gcc iproute2 jq libar
 # What the virtual machine is made of.
 PACKAGES += cpio dbus e2fsprogs qemu-system-x86 xz-utils
 # The callers that the tests drive.
-PACKAGES += catatonit conmon containerd docker.io iptables podman protobuf-compiler
+PACKAGES += catatonit conmon containerd criu docker.io iptables podman protobuf-compiler
 # The plugins that keg-hook-cni and containerd's CRI plugin run in tests.
 PACKAGES += containernetworking-plugins
 # What keg is compared with, what that is built with, and the packages that the image set is made of.

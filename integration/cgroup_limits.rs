@@ -1,9 +1,10 @@
 //! What a container may use: limits as the kernel holds them and as a process inside feels them, and devices.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use harness::host::hierarchies;
+use harness::peers::Kind;
 use harness::{Bundle, Runtime, Value, json, with_runtime};
 
 /// The first of these files that exists in the container's cgroup, whichever hierarchy it is in.
@@ -214,6 +215,21 @@ fn memory_swappiness_and_oom_control_are_version_1_or_an_error() {
             let bundle = rt.bundle();
             bundle.edit(|c| c["linux"]["resources"] = resources);
             rt.create(&bundle, "c").fails_with("linux.resources.memory.swappiness");
+        }
+    });
+}
+
+#[test]
+fn settings_of_version_2_where_version_1_has_the_controller_are_refused_in_words_that_callers_know() {
+    with_runtime(|rt| {
+        if rt.kind() == Kind::Crun || !Path::new("/sys/fs/cgroup/memory/memory.usage_in_bytes").exists() {
+            eprintln!("skipped: crun has other words, and there has to be a memory controller of version 1");
+            return;
+        }
+        for (file, value) in [("memory.high", "100000000"), ("io.max", "8:0 rbps=1048576")] {
+            let bundle = rt.bundle();
+            bundle.edit(|c| c["linux"]["resources"] = json!({"unified": {file: value}}));
+            rt.create(&bundle, "c").fails_with("invalid configuration");
         }
     });
 }

@@ -73,6 +73,33 @@ fn a_deadline_is_the_programs() {
 }
 
 #[test]
+fn a_deadline_on_some_of_the_cpus_is_refused_in_words_that_callers_know() {
+    with_runtime(|rt| {
+        if !rt.only_keg("Debian's runc does not know the property") {
+            return;
+        }
+        let online = fs::read_to_string("/sys/devices/system/cpu/online").unwrap();
+        if online.trim() == "0" {
+            eprintln!("skipped: there is but one CPU");
+            return;
+        }
+        let bundle = rt.bundle();
+        let scheduler = json!({"policy": "SCHED_DEADLINE", "runtime": 1_000_000, "deadline": 5_000_000, "period": 10_000_000});
+        bundle.edit(|c| {
+            c["process"]["scheduler"] = scheduler;
+            c["linux"]["resources"]["cpu"] = json!({"cpus": "0", "mems": "0"});
+        });
+        let message =
+            rt.create(&bundle, "c").fails_with("process scheduler can't be used together with AllowedCPUs");
+        assert!(message.contains("operation not permitted"), "{message}");
+        rt.assert_gone("c");
+        // The list alone is no reason.
+        bundle.edit(|c| c["linux"]["resources"]["cpu"]["cpus"] = json!(online.trim()));
+        rt.run(&bundle, "c").silent();
+    });
+}
+
+#[test]
 fn the_io_priority_of_the_program_is_the_one_that_is_asked_for() {
     with_runtime(|rt| {
         if !rt.only_keg("Debian's do not know the property") {

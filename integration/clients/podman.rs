@@ -268,6 +268,24 @@ fn how_commands_end() {
     });
 }
 
+/// Podman asks `checkpoint --help`, whose success means that there is such a command.
+#[test]
+fn a_runtime_without_checkpoints_is_told_as_such() {
+    same_as_runc(|rt| {
+        let podman = Podman::start(rt);
+        podman.run(&["-d", "--name", "one"], "exec sleep 1000").run().ok();
+        if rt.kind() == Kind::Keg {
+            let words = ["container", "checkpoint", "one"];
+            let done = podman.podman(&words).run();
+            let said = "Error: configured runtime does not support checkpoint/restore\n";
+            assert_eq!((done.code(), done.stderr().as_str()), (125, said), "{}", done.describe());
+            assert_eq!(podman.inspect("one", ".State.Status"), "running");
+        }
+        podman.podman(&["rm", "-f", "-t", "0", "one"]).run().ok();
+        Seen::new()
+    });
+}
+
 /// Podman without root makes its caller root of a user namespace before it calls the runtime.
 #[test]
 fn without_root() {

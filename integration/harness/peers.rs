@@ -166,6 +166,7 @@ pub const DEVIATIONS: &[(Kind, &str, &str)] = &[
     (Kind::Crun, "process::home_comes_from_the_containers_passwd", "no HOME for an unknown user"),
     (Kind::Runc, "user_namespaces::a_user_namespace_is_joined_and_the_rest_is_new", "wants mappings too"),
     (Kind::Runc, "host_name::the_domain_name_is_set", "has no domain name"),
+    (Kind::Runc, "schedule::the_execution_domain_is_the_programs", "has no personality"),
     (Kind::Runc, "mounts::root_propagation_is_applied", "the root is private after the pivot"),
     (Kind::Crun, "mounts::a_destination_through_links_stays_inside_the_root", "refuses a dangling link"),
     (Kind::Crun, "mounts::propagation_of_one_mount_is_applied", "makes all mounts private first"),

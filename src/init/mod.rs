@@ -301,7 +301,9 @@ fn move_devices(init: &Init<'_>) -> Result<(), Error> {
 
 fn run_runtime_hooks(init: &Init<'_>) -> Result<(), Error> {
     let hooks = &init.plan.hooks;
-    if hooks.prestart.is_empty() && hooks.create_runtime.is_empty() {
+    // The answer comes when the cgroup's limits are set, which decide whether a deadline can be kept.
+    let waits = init.plan.process.as_ref().is_some_and(Process::has_deadline_in_cpuset);
+    if hooks.prestart.is_empty() && hooks.create_runtime.is_empty() && !waits {
         return Ok(());
     }
     ask(&init.link, &FromInit::RunHooks)

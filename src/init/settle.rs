@@ -131,9 +131,22 @@ fn own_stdio(wanted: &Process) -> crate::sys::Result<()> {
     Ok(())
 }
 
-fn apply_schedule(wanted: &Process) -> crate::sys::Result<()> {
+/// The kernel does not schedule the process as it should be.
+#[derive(Debug, thiserror::Error)]
+enum Unscheduled {
+    /// Callers know these words.
+    #[error("process scheduler can't be used together with AllowedCPUs")]
+    Cpuset(#[source] sys::Error),
+    #[error(transparent)]
+    Other(#[from] sys::Error),
+}
+
+fn apply_schedule(wanted: &Process) -> Result<(), Unscheduled> {
     if let Some(to) = wanted.scheduler {
-        schedule::set_scheduler(to)?;
+        schedule::set_scheduler(to).map_err(|error| match error.errno {
+            Errno::EPERM if wanted.has_deadline_in_cpuset() => Unscheduled::Cpuset(error),
+            _ => Unscheduled::Other(error),
+        })?;
     }
     if let Some(to) = wanted.io_priority {
         schedule::set_io_priority(to.class, to.level)?;

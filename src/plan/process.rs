@@ -46,6 +46,8 @@ pub struct Process {
     pub selinux_label: Option<String>,
     /// sched_setattr(2)
     pub scheduler: Option<Scheduler>,
+    /// Its cgroup has a list of CPUs.
+    pub has_cpuset: bool,
     /// ioprio_set(2)
     pub io_priority: Option<IoPriority>,
     /// personality(2)
@@ -54,6 +56,13 @@ pub struct Process {
     pub affinity: Affinity,
     /// The system call filter.
     pub seccomp: Option<Program>,
+}
+
+impl Process {
+    /// Whether the kernel is asked to keep a deadline with a list of CPUs, which it does for the list of all alone (sched(7)).
+    pub fn has_deadline_in_cpuset(&self) -> bool {
+        self.has_cpuset && self.scheduler.is_some_and(|scheduler| scheduler.policy == Scheduler::DEADLINE)
+    }
 }
 
 /// The five capability sets (capabilities(7)).

@@ -12,3 +12,8 @@ pub struct Scheduler {
     pub deadline: u64,
     pub period: u64,
 }
+
+impl Scheduler {
+    /// `SCHED_DEADLINE`
+    pub const DEADLINE: u32 = 6;
+}

@@ -41,6 +41,7 @@ pub fn exec(
     let can = if around.user_namespace { typed.capabilities } else { host.capabilities };
     add(&mut process.capabilities, typed.capabilities, can, &mut report);
     let personality = linux.and_then(|linux| linux.personality().as_ref());
+    process.has_cpuset = linux.is_some_and(schedule::has_cpuset);
     process.personality = personality.map(|listed| schedule::personality(listed, &mut report));
     process.seccomp = linux.and_then(|linux| seccomp(linux.seccomp().as_ref()?, &mut report));
     Ok(Exec { process, warnings: report.into_warnings()? })

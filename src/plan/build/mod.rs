@@ -150,6 +150,7 @@ fn process(
     let mut process = process::build(spec.process().as_ref()?, &around, facts.host, report);
     if let Some(linux) = spec.linux() {
         let personality = linux.personality().as_ref();
+        process.has_cpuset = schedule::has_cpuset(linux);
         process.personality = personality.map(|listed| schedule::personality(listed, report));
         process.seccomp = linux.seccomp().as_ref().and_then(|listed| seccomp(listed, report));
     }

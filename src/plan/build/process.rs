@@ -81,6 +81,7 @@ pub(super) fn build(
         apparmor_profile: text(listed.apparmor_profile()),
         selinux_label: text(listed.selinux_label()),
         scheduler: listed.scheduler().as_ref().map(|s| schedule::scheduler(s, &at("scheduler"), report)),
+        has_cpuset: false,
         io_priority: listed.io_priority().map(|io| schedule::io_priority(io, &at("ioPriority"), report)),
         personality: None,
         affinity,

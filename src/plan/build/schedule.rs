@@ -1,7 +1,7 @@
 //! CPU scheduling, I/O priority and execution domain of a process, refused where sched_setattr(2) and its like would refuse them.
 
 use oci_spec::runtime::{
-    IOPriorityClass, LinuxIOPriority, LinuxPersonality, LinuxPersonalityDomain, LinuxSchedulerFlag,
+    IOPriorityClass, Linux, LinuxIOPriority, LinuxPersonality, LinuxPersonalityDomain, LinuxSchedulerFlag,
     LinuxSchedulerPolicy, Scheduler as Listed,
 };
 
@@ -24,7 +24,7 @@ pub(super) fn scheduler(listed: &Listed, path: &str, report: &mut Report) -> Sch
         SchedBatch => 3,
         SchedIso => 4,
         SchedIdle => 5,
-        SchedDeadline => 6,
+        SchedDeadline => Scheduler::DEADLINE,
     };
     if policy == SchedIso {
         report.error(format_args!("{path}.policy"), "SCHED_ISO is reserved, no Linux has it");
@@ -59,6 +59,14 @@ pub(super) fn scheduler(listed: &Listed, path: &str, report: &mut Report) -> Sch
         deadline,
         period,
     }
+}
+
+/// Whether `linux.resources` has a list of CPUs.
+pub(super) fn has_cpuset(linux: &Linux) -> bool {
+    let resources = linux.resources().as_ref();
+    let cpu = resources.and_then(|resources| resources.cpu().as_ref()?.cpus().as_ref());
+    let unified = resources.and_then(|resources| resources.unified().as_ref()?.get("cpuset.cpus"));
+    cpu.or(unified).is_some_and(|list| !list.is_empty())
 }
 
 fn flag(listed: LinuxSchedulerFlag) -> u64 {

@@ -151,6 +151,11 @@ impl Steps<'_> {
         }
     }
 
+    /// Whether version 1 has a controller.
+    pub(super) fn v1_has(&self, controller: &str) -> bool {
+        self.host.v1_with(controller).is_some()
+    }
+
     /// Whether version 2 has a controller.
     pub(super) fn v2_has(&self, controller: &str) -> bool {
         self.host.v2_has(controller)

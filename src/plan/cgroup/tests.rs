@@ -286,7 +286,7 @@ fn what_cannot_be_is_an_error_with_its_place() {
         ),
         (
             json!({"unified": {"memory.high": "1"}}),
-            "unified[\"memory.high\"]: unknown controller \"memory\" (cgroup version 2 does not have it here)",
+            "unified[\"memory.high\"]: invalid configuration: the memory controller is one of version 1 here",
         ),
         (
             json!({"devices": [

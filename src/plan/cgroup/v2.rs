@@ -155,10 +155,16 @@ pub(super) fn unified(resources: &LinuxResources, steps: &mut Steps<'_>) -> Resu
         }
         let controller = Some(controller).filter(|name| *name != "cgroup");
         if let Some(controller) = controller.filter(|controller| !steps.v2_has(controller)) {
-            return Err(setting(
-                &name,
-                format!("unknown controller {controller:?} (cgroup version 2 does not have it here)"),
-            ));
+            // Callers know how both begin.
+            let problem = match steps.v1_has(if controller == "io" { "blkio" } else { controller }) {
+                true => {
+                    format!("invalid configuration: the {controller} controller is one of version 1 here")
+                }
+                false => {
+                    format!("unknown controller {controller:?} (cgroup version 2 does not have it here)")
+                }
+            };
+            return Err(setting(&name, problem));
         }
         for line in value.lines() {
             steps.write_v2(controller, Step::Write(write(file, line, &name)));
