@@ -16,7 +16,8 @@ const MOUNTINFO_LIMIT: usize = 64 << 20;
 /// How carefully to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
-    /// Version 1 is believed to be in its usual places. Where it is not, no cgroup can be made.
+    /// Version 1 is believed to be in its usual places. Where it is not, no cgroup can be made. Version 2 beside it counts in its usual place
+    /// alone.
     Quick,
     /// Every place is looked at.
     Thorough,
@@ -41,7 +42,7 @@ pub fn probe(look: Look) -> Result<HostCgroups, Error> {
         let quick = path.is_empty() && look == Look::Quick;
         if quick && name.is_empty() {
             host.unified = unified_if_there(&mount, PathBuf::new())?;
-            if host.unified.is_some() {
+            if host.unified.is_some() || is_in_usual_place(&host.v1)? {
                 continue;
             }
         }
@@ -68,6 +69,12 @@ pub fn probe(look: Look) -> Result<HostCgroups, Error> {
         (false, Some(_)) => CgroupVersion::Hybrid,
     };
     Ok(host)
+}
+
+/// Whether this is a host with version 1 where it is expected: version 2 is not looked for beside it.
+fn is_in_usual_place(v1: &[Hierarchy]) -> Result<bool, Error> {
+    let Some(last) = v1.last() else { return Ok(false) };
+    Ok(sys::mounted(&last.mount).map_err(Error::Probe)? == Some(Mounted::V1))
 }
 
 /// Whether a hierarchy of version 1 is mounted, wherever that may be.

@@ -51,12 +51,17 @@ fn launch_after(
     let mut loaded = spec::load(&json)?;
     let notify = service::offer(&mut loaded.spec, place, &options.id, then == Then::Attend);
     let host = probe::host(&proc, look)?;
-    let euid = host.euid;
     if place.gives_way(&host) && look == Look::Quick {
         // Who can make some cgroups only is told which.
         return launch_after(Look::Thorough, place, options, then, sockets);
     }
-    let mut plan = decide(place, options, &bundle, &loaded, &host)?;
+    let mut plan = match decide(place, options, &bundle, &loaded, &host) {
+        // What is asked for may be in a place that was not looked at.
+        Err(_) if look == Look::Quick && host.cgroups.unified.is_none() => {
+            return launch_after(Look::Thorough, place, options, then, sockets);
+        }
+        decided => decided?,
+    };
     if sockets.is_none() {
         // The second look comes to the same warnings.
         plan.warnings.iter().for_each(|warning| place.note(warning));
@@ -72,7 +77,7 @@ fn launch_after(
     };
 
     let reservation = Store::open(&place.root)?.reserve(&options.id)?;
-    let mut record = first_record(&plan, options, &bundle, &loaded, &proc, euid)?;
+    let mut record = first_record(&plan, options, &bundle, &loaded, &proc, host.euid)?;
     record.cgroup = Some(cgroup::foresee(&plan.cgroup)?);
     record.resctrl = resctrl.as_ref().map(|groups| groups.record().clone());
     reservation.write(&record)?;
@@ -97,7 +102,7 @@ fn launch_after(
         if then == Then::Wait { Some(socket::listen(reservation.dir(), START_SOCKET)?) } else { None };
     let rootfs = record.covered_mount.map(|covered| AttachedRootfs(Some((plan.rootfs.clone(), covered))));
     let kills = cgroup::OomKills::watch(cgroups.record());
-    let (init, link) = spawn(&plan, options, &bundle, &cgroups.take_placement(), waits, listener, euid)?;
+    let (init, link) = spawn(&plan, options, &bundle, &cgroups.take_placement(), waits, listener, host.euid)?;
     let mut launched = Launched {
         init,
         proc,
