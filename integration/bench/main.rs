@@ -8,6 +8,7 @@
 mod blocks;
 mod bundles;
 mod machine;
+mod mounts;
 mod operations;
 mod order;
 mod parts;

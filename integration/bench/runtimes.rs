@@ -63,7 +63,9 @@ impl Runtime {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let said = self.root.with_extension(format!("said-{number}"));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&said)?).process_group(0);
+        // Opened before the clock starts.
+        let [input, output] = [File::open("/dev/null")?, File::create("/dev/null")?];
+        command.stdin(input).stdout(output).stderr(File::create(&said)?).process_group(0);
         let start = Instant::now();
         let mut child = command.spawn().map_err(|error| format!("{}: {error}", self.name))?;
         let pid = self.watch.add(child.id());

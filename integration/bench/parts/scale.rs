@@ -1,22 +1,19 @@
-//! What is there already must not matter: 1,000 containers of the same runtime, 1,000 mounts of the host.
+//! What is there already must not matter: 1,000 containers of the same runtime, 1,000 mounts of the host. Each is compared with runs
+//! that are made next to it: mounts come and go with each block, containers once, and without them is measured before and after.
 
-use std::fs;
-use std::path::PathBuf;
 use std::thread::scope;
 use std::time::{Duration, Instant};
 
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
-
 use crate::Result;
-use crate::blocks::{Workload, measure as blocks, measure_of};
+use crate::blocks::{Series, Workload, measure_in_turn};
 use crate::bundles::waiting;
 use crate::operations::{Bench, Operation};
-use crate::results::Row;
+use crate::results::{Results, Row};
 use crate::runtimes::Runtime;
 
 const COUNT: usize = 1000;
 /// A runtime that takes longer to make so many is left out.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(45);
 pub const OPERATIONS: [Operation; 4] =
     [Operation::Run, Operation::Exec, Operation::State, Operation::KillDelete];
 
@@ -25,55 +22,88 @@ pub fn name(operation: Operation, among: &str) -> String {
     format!("{}, {among}", operation.name())
 }
 
-pub const ALONE: &str = "alone";
-pub const AMONG_CONTAINERS: &str = "1,000 containers";
-pub const AMONG_MOUNTS: &str = "1,000 mounts on the host";
+/// With what it is measured, and without.
+pub const AMONG: [(&str, &str); 2] =
+    [("1,000 containers", "no other container"), ("1,000 mounts on the host", "few mounts on the host")];
+
+/// How many times as long an operation takes with them as without.
+pub fn factor(
+    results: &Results,
+    view: &str,
+    operation: Operation,
+    (among, alone): (&str, &str),
+    subject: &str,
+) -> Option<f64> {
+    let median = |what| results.median("scale", view, &name(operation, what), subject);
+    Some(median(among)? / median(alone)?)
+}
 
 pub fn measure(bench: &Bench) -> Vec<Row> {
-    let mut rows = operations(bench, ALONE);
-    match host_mounts(bench) {
-        Ok(mounts) => {
-            rows.extend(operations(bench, AMONG_MOUNTS));
-            drop(mounts);
-        }
-        Err(error) => {
-            rows.push(Row::new(&name(Operation::Run, AMONG_MOUNTS), "keg", "ms").noting(error.to_string()))
-        }
-    }
+    let mut rows = mounts(bench);
     rows.extend(containers(bench));
     rows
 }
 
-fn operations(bench: &Bench, among: &str) -> Vec<Row> {
+fn workload(operation: Operation, name: &str) -> Workload<'_> {
+    Workload { name, operation, with_floor: operation == Operation::Run, ..Workload::default() }
+}
+
+fn mounts(bench: &Bench) -> Vec<Row> {
+    let (many, few) = AMONG[1];
     let one = |operation| {
-        blocks(bench, &Workload { name: &name(operation, among), operation, ..Workload::default() })
+        let (many, few) = (name(operation, many), name(operation, few));
+        let among = Workload { mounts: COUNT, ..workload(operation, &many) };
+        measure_in_turn(bench, &[workload(operation, &few), among])
     };
     OPERATIONS.into_iter().flat_map(one).collect()
 }
 
-/// One runtime after the other: what a failure sweeps away is its own containers then.
+/// One runtime after the other: what a failure sweeps away is its own containers then. The floor is measured among keg's.
 fn containers(bench: &Bench) -> Vec<Row> {
+    let (among, alone) = AMONG[0];
+    let (among, alone) = (
+        OPERATIONS.map(|operation| name(operation, among)),
+        OPERATIONS.map(|operation| name(operation, alone)),
+    );
     let mut rows = Vec::new();
     for runtime in &bench.runtimes {
-        if let Err(error) = populate(bench, runtime) {
-            let row = Row::new(&name(OPERATIONS[0], AMONG_CONTAINERS), runtime.name, "ms");
-            rows.push(row.noting(error.to_string()));
-            bench.recover(runtime);
-            continue;
-        }
-        for operation in OPERATIONS {
-            let name = name(operation, AMONG_CONTAINERS);
-            let measured =
-                measure_of(bench, &Workload { name: &name, operation, ..Workload::default() }, &[runtime]);
-            let failed = measured.iter().any(|row| !row.note.is_empty());
-            rows.extend(measured);
-            if failed {
-                break;
+        eprintln!("bench:   among 1,000 containers of {}", runtime.name);
+        let series = |(operation, name)| series(bench, runtime, operation, name);
+        let mut without: Vec<_> =
+            OPERATIONS.into_iter().zip(alone.each_ref().map(String::as_str)).map(series).collect();
+        let mut with: Vec<_> =
+            OPERATIONS.into_iter().zip(among.each_ref().map(String::as_str)).map(series).collect();
+        several(&mut without, bench.rounds.div_ceil(2));
+        match populate(bench, runtime) {
+            Ok(()) => {
+                several(&mut with, bench.rounds);
+                bench.forget(runtime);
+                several(&mut without, bench.rounds.div_ceil(2));
+                rows.extend(without.into_iter().chain(with).flat_map(Series::rows));
+            }
+            Err(error) => {
+                bench.recover(runtime);
+                rows.push(Row::new(&among[0], runtime.name, "ms").noting(error.to_string()));
             }
         }
-        bench.forget(runtime);
     }
+    rows.sort_by_key(|row| alone.iter().chain(&among).position(|name| *name == row.workload));
     rows
+}
+
+fn series<'a>(bench: &'a Bench, runtime: &'a Runtime, operation: Operation, name: &'a str) -> Series<'a> {
+    let workload = workload(operation, name);
+    let floor = (workload.with_floor && runtime.name == "keg").then_some(&bench.floor);
+    Series::new(bench, workload, [runtime].into_iter().chain(floor).collect())
+}
+
+/// Blocks of each in turn. A failure ends it: the containers that were there are gone.
+fn several(series: &mut [Series<'_>], rounds: usize) {
+    for _ in 0..rounds {
+        if !series.iter_mut().all(Series::blocks) {
+            return;
+        }
+    }
 }
 
 /// 1,000 containers that wait. Half of them are made by a second thread.
@@ -97,27 +127,4 @@ fn populate(bench: &Bench, runtime: &Runtime) -> Result<()> {
     });
     one?;
     Ok(other?)
-}
-
-/// Mounts of this process's private namespace, unmounted in the end.
-struct Mounts(Vec<PathBuf>);
-
-fn host_mounts(bench: &Bench) -> Result<Mounts> {
-    let mut mounts = Mounts(Vec::new());
-    let source = bench.dir().join("source");
-    for number in 0..COUNT {
-        let place = bench.dir().join(format!("mounts/{number}"));
-        fs::create_dir_all(&place)?;
-        mount(Some(&source), &place, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
-        mounts.0.push(place);
-    }
-    Ok(mounts)
-}
-
-impl Drop for Mounts {
-    fn drop(&mut self) {
-        for place in &self.0 {
-            umount2(place, MntFlags::MNT_DETACH).unwrap_or_default();
-        }
-    }
 }

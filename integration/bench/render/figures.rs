@@ -94,27 +94,29 @@ fn per_view(part: Part, results: &Results, title: &str, workloads: &[&str]) -> V
     VIEWS.iter().filter_map(one).collect()
 }
 
-/// How much longer each runtime takes where others are present, beside itself alone.
+/// How much longer each runtime takes where others are present, beside itself without them.
 fn among(results: &Results, view: &str, title: &str) -> Option<Figure> {
     let mut panels = Vec::new();
-    for among in [scale::AMONG_CONTAINERS, scale::AMONG_MOUNTS] {
+    for what in scale::AMONG {
         for operation in scale::OPERATIONS {
-            let median = |among: &str, subject: &str| {
-                results.median("scale", view, &scale::name(operation, among), subject)
-            };
             let bar = |subject: &str| {
-                let value = median(among, subject)? / median(scale::ALONE, subject)?;
-                let kind = if subject == "keg" { Kind::Keg } else { Kind::Peer };
+                let value = scale::factor(results, view, operation, what, subject)?;
+                let kind = match subject {
+                    "keg" => Kind::Keg,
+                    "floor" => Kind::Limit,
+                    _ => Kind::Peer,
+                };
                 Some(Bar { label: subject.to_owned(), value, text: format!("{value:.2}×"), kind })
             };
-            let bars: Vec<Bar> = ["keg", "crun", "youki", "runc"].into_iter().filter_map(bar).collect();
+            let subjects = ["keg", "crun", "youki", "runc", "floor"];
+            let bars: Vec<Bar> = subjects.into_iter().filter_map(bar).collect();
             if !bars.is_empty() {
-                panels.push(Panel { title: scale::name(operation, among), bars });
+                panels.push(Panel { title: scale::name(operation, what.0), bars });
             }
         }
     }
     let heading = format!("With 1,000 others, cgroups of {title}");
-    let hint = "How many times as long as alone, each beside itself; 1.00× is best";
+    let hint = "How many times as long as without them, each beside itself; 1.00× is best";
     (!panels.is_empty()).then(|| (format!("scale-{view}"), heading.clone(), chart(&heading, hint, &panels)))
 }
 

@@ -136,12 +136,14 @@ fn sizes(results: &Results, view: &str, goals: &mut Vec<Goal>) {
 }
 
 fn others_present(results: &Results, view: &str, goals: &mut Vec<Goal>) {
-    for among in [scale::AMONG_CONTAINERS, scale::AMONG_MOUNTS] {
+    for what in scale::AMONG {
         for operation in scale::OPERATIONS {
-            let median = |among: &str| results.median("scale", view, &scale::name(operation, among), "keg");
-            if let (Some(with), Some(alone)) = (median(among), median(scale::ALONE)) {
-                let what = format!("{}: beside alone ({view})", scale::name(operation, among));
-                goals.push(at_most(what, with / alone, 1.1, "×"));
+            let factor = |subject: &str| scale::factor(results, view, operation, what, subject);
+            if let Some(kegs) = factor("keg") {
+                let floors =
+                    factor("floor").map_or(String::new(), |floor| format!(", the floor {floor:.2}×"));
+                let what = format!("{}: beside without ({view}{floors})", scale::name(operation, what.0));
+                goals.push(at_most(what, kegs, 1.1, "×"));
             }
         }
     }
