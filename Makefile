@@ -33,8 +33,11 @@ ROOT_TEST := $(if $(SUDO),env CARGO_TARGET_$(shell echo $(HOST_TRIPLE) | tr a-z-
 VM_IMAGE ?= target/vm
 TEST ?=
 VM_PACKAGES ?=
+# Which test programs: crates of the workspace.
+VM_TESTS ?= integration
 VM_LIMIT ?= 1200
-IN_VM = $(AS_ROOT) integration/vm/run.sh --read-only --timeout $(VM_LIMIT) --env KEG_UNDER_TEST --env KEG_DRIVER --env KEG_SWEEP
+export VM_TESTS
+IN_VM = $(AS_ROOT) integration/vm/run.sh --read-only --timeout $(VM_LIMIT) --env KEG_UNDER_TEST --env KEG_DRIVER --env KEG_SWEEP --env VM_TESTS
 
 PACKAGES := attr bash binutils buildah busybox-static crun gcc iproute2 jq libarchive-tools libc6-dev libcap2-bin mmdebstrap runc skopeo \
 	strace uidmap umoci util-linux
@@ -95,15 +98,16 @@ vm-image: setup ## build the virtual machine's image from Debian packages, in VM
 	@$(AS_ROOT) integration/vm/build.sh "$(VM_IMAGE)" $(VM_PACKAGES)
 
 vm: build probe image vm-image ## tests on cgroups of version 2 with systemd, in a virtual machine: TEST="FILTER..." KEG_DRIVER=systemd VM_IMAGE=DIR VM_LIMIT=SECONDS
-	@executable=$$(RUSTFLAGS='-C target-feature=+crt-static' CARGO_PROFILE_DEV_STRIP=debuginfo cargo test --locked --no-run -p integration \
-		--target $(HOST_TRIPLE) -j $(JOBS) --message-format=json-render-diagnostics \
-		| jq -r 'select(.executable and .target.name == "integration").executable') && cp "$$executable" target/integration-tests
+	@for name in $(VM_TESTS); do \
+		executable=$$(RUSTFLAGS='-C target-feature=+crt-static' CARGO_PROFILE_DEV_STRIP=debuginfo cargo test --locked --no-run -p $$name \
+			--target $(HOST_TRIPLE) -j $(JOBS) --message-format=json-render-diagnostics \
+			| jq -r "select(.executable and .target.name == \"$$name\").executable") && cp "$$executable" target/$$name-tests || exit; done
 	@$(IN_VM) "$(VM_IMAGE)" . integration/vm/tests.sh $(TEST)
 	@[ -n "$(TEST)" ] || $(IN_VM) --append "security=selinux selinux=1 enforcing=0" "$(VM_IMAGE)" . integration/vm/tests.sh
 
 vm-callers: ## callers with systemd as the cgroup driver, in a virtual machine that has them besides; KEG_SWEEP=full compares with runc
-	@$(MAKE) --no-print-directory vm VM_IMAGE="$(VM_IMAGE)-callers" VM_PACKAGES="catatonit containerd docker.io podman skopeo" \
-		KEG_DRIVER=systemd TEST=$(or $(TEST),clients::scopes::)
+	@$(MAKE) --no-print-directory vm VM_IMAGE="$(VM_IMAGE)-callers" VM_TESTS="integration cri" \
+		VM_PACKAGES="catatonit containerd containernetworking-plugins docker.io podman skopeo" KEG_DRIVER=systemd TEST=$(or $(TEST),scopes::)
 
 test: setup lint unit integration vm ## everything: what is missing is installed, then all checks and tests
 	@if [ -n "$(RUNTIME_TOOLS)" ]; then $(MAKE) --no-print-directory runtime-tools; \

@@ -4,7 +4,8 @@
 use std::fs;
 use std::time::Duration;
 
-use harness::{Driver, Note, Runtime, Seen, json, wait_until, with_caller};
+use harness::caller::{cgroup_of, with_scopes};
+use harness::{Note, Seen, json};
 
 use super::containerd::Containerd;
 use super::docker::Docker;
@@ -14,30 +15,6 @@ use crate::rootless::User;
 const LIMIT: Duration = Duration::from_secs(120);
 /// What a container sees of its limits.
 const LIMITS: &str = "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max";
-
-/// Runs the scenario, which is to see what is expected; afterwards systemd has no unit of that name left.
-fn with_scopes(units: &str, expected: &[(&str, i32, &str)], scenario: impl Fn(&Runtime) -> Seen + Sync) {
-    with_caller(|rt| {
-        if rt.driver() != Driver::Systemd {
-            eprintln!("skipped: KEG_DRIVER is not systemd");
-            return Seen::new();
-        }
-        let seen = scenario(rt);
-        let shown: Vec<_> =
-            seen.iter().map(|(what, code, text)| (what.as_str(), *code, text.as_str())).collect();
-        assert_eq!(shown, expected);
-        let list = ["systemctl", "list-units", "--all", "--plain", "--no-legend", units];
-        wait_until("no unit is left", LIMIT, || rt.program(&list).run().ok().stdout().is_empty());
-        let find = ["find", "/sys/fs/cgroup", "-name", units];
-        wait_until("no cgroup is left", LIMIT, || rt.program(&find).run().stdout().is_empty());
-        seen
-    });
-}
-
-fn cgroup_of(pid: i32) -> String {
-    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    text.trim().trim_start_matches("0::").to_owned()
-}
 
 #[test]
 fn containerd() {

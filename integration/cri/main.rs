@@ -6,4 +6,5 @@
 mod handlers;
 mod plugin;
 mod pods;
+mod scopes;
 mod security;

@@ -5,14 +5,14 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use harness::{Daemon, Runtime, docs, json, wait_until};
+use harness::{Daemon, Driver, Runtime, docs, json, wait_until};
 use k8s_cri::v1;
 use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status};
 
-pub const SOON: Duration = Duration::from_secs(20);
-const LIMIT: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// The handler that the page on containerd sets up.
 pub const HANDLER: &str = "keg";
@@ -39,11 +39,14 @@ impl<'a> Plugin<'a> {
         for name in ["small", "pause"] {
             let layout = harness::runtime::target().join("images").join(name);
             let tar = rt.dir().join("image.tar").display().to_string();
-            rt.program(&["tar", "-C", &layout.display().to_string(), "-cf", &tar, "."]).run().ok();
+            rt.program(&["tar", "-C", &layout.display().to_string(), "-cf", &tar, "."])
+                .limit(LIMIT)
+                .run()
+                .ok();
             let image = format!("keg.test/{name}");
             let socket = rt.dir().join("sock").display().to_string();
             let words = ["ctr", "--address", &socket, "--namespace", "k8s.io", "image", "import"];
-            rt.program(&[&words[..], &["--base-name", &image, &tar]].concat()).run().ok();
+            rt.program(&[&words[..], &["--base-name", &image, &tar]].concat()).limit(LIMIT).run().ok();
         }
         this
     }
@@ -132,6 +135,14 @@ impl<'a> Plugin<'a> {
         (status.exit_code, status.reason)
     }
 
+    /// The pid of a container or sandbox, as the runtime has it that runs it.
+    pub fn pid(&self, id: &str) -> i32 {
+        let binary = self.rt.binary().display().to_string();
+        let words = [&binary, "--root", "/run/containerd/runc/k8s.io", "state", id];
+        let state = self.rt.program(&words).limit(SOON).run().ok().json();
+        state["pid"].as_i64().unwrap() as i32
+    }
+
     pub fn stop(&self, id: &str, seconds: i64) -> Result<(), Status> {
         let request = v1::StopContainerRequest { container_id: id.to_owned(), timeout: seconds };
         self.call(|mut c| async move { c.stop_container(request).await }).map(|_| ())
@@ -194,7 +205,10 @@ impl<'a> Plugin<'a> {
         let security =
             v1::LinuxSandboxSecurityContext { namespace_options: Some(namespaces), ..Default::default() };
         let linux = v1::LinuxPodSandboxConfig {
-            cgroup_parent: self.rt.cgroup_prefix(),
+            cgroup_parent: match self.rt.driver() {
+                Driver::Cgroupfs => self.rt.cgroup_prefix(),
+                Driver::Systemd => "/system.slice".to_owned(),
+            },
             security_context: Some(security),
             ..Default::default()
         };
@@ -259,6 +273,11 @@ fn configuration(rt: &Runtime) -> String {
     let page = docs::block("containerd.md", "toml", "runtimes.keg");
     let handler = page.replace(docs::INSTALLED, &rt.binary().display().to_string());
     let handler = handler.trim_start().strip_prefix("version = 2").expect("the page names its version");
+    // As the page says: an option of the handler.
+    let by_systemd = match rt.driver() {
+        Driver::Cgroupfs => "",
+        Driver::Systemd => "      SystemdCgroup = true\n",
+    };
     let directory = rt.dir().display();
     let runc = harness::runtime::find("runc");
     format!(
@@ -281,7 +300,7 @@ state = "{directory}/state"
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
       BinaryName = "{}"
-{handler}"#,
+{by_systemd}{handler}{by_systemd}"#,
         runc.display()
     )
 }

@@ -1,9 +1,7 @@
 //! Pods: what their containers share, and their lives from start to removal.
 
-use std::time::Duration;
-
 use harness::host::shim_counts;
-use harness::{Note, Runtime, Seen, same_as_runc, wait_until};
+use harness::{Note, Seen, same_as_runc, wait_until};
 use k8s_cri::v1;
 
 use crate::plugin::{HANDLER, Plugin, SOON, class, container, text};
@@ -224,7 +222,7 @@ fn pods_outlive_containerd() {
             &config,
             container("ends", "until [ -e /tmp/end ]; do sleep 0.05; done; exit 9"),
         );
-        let pid = pid(rt, &ends);
+        let pid = plugin.pid(&ends);
         plugin.down();
         std::fs::write(format!("/proc/{pid}/root/tmp/end"), "").unwrap();
         wait_until("it has ended", SOON, || !harness::alive(pid));
@@ -236,12 +234,4 @@ fn pods_outlive_containerd() {
         plugin.remove_pod(&pod);
         seen
     });
-}
-
-/// As the runtime has it that runs the container.
-fn pid(rt: &Runtime, id: &str) -> i32 {
-    let binary = rt.binary().display().to_string();
-    let words = [&binary, "--root", "/run/containerd/runc/k8s.io", "state", id];
-    let state = rt.program(&words).limit(Duration::from_secs(20)).run().ok().json();
-    state["pid"].as_i64().unwrap() as i32
 }

@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::peers::Kind;
-use crate::{Driver, Finished, Host, Runtime, runtime};
+use crate::{Driver, Finished, Host, Runtime, runtime, wait_until};
 
 /// What a caller showed, in its order: the same with every runtime.
 pub type Seen = Vec<(String, i32, String)>;
@@ -53,6 +53,35 @@ pub fn with_caller(scenario: impl Fn(&Runtime) -> Seen + Sync) {
         true => drop(alone(&runtime::binary(), &scenario)),
         false => eprintln!("skipped: needs root"),
     }
+}
+
+/// Runs the scenario, which is to see what is expected; afterwards systemd has no unit of that name left.
+pub fn with_scopes(units: &str, expected: &[(&str, i32, &str)], scenario: impl Fn(&Runtime) -> Seen + Sync) {
+    with_caller(|rt| {
+        if rt.driver() != Driver::Systemd {
+            eprintln!("skipped: KEG_DRIVER is not systemd");
+            return Seen::new();
+        }
+        let seen = scenario(rt);
+        let shown: Vec<_> =
+            seen.iter().map(|(what, code, text)| (what.as_str(), *code, text.as_str())).collect();
+        assert_eq!(shown, expected);
+        let list = ["systemctl", "list-units", "--all", "--plain", "--no-legend", units];
+        wait_until("no unit is left", Duration::from_secs(120), || {
+            rt.program(&list).run().ok().stdout().is_empty()
+        });
+        let find = ["find", "/sys/fs/cgroup", "-name", units];
+        wait_until("no cgroup is left", Duration::from_secs(120), || {
+            rt.program(&find).run().stdout().is_empty()
+        });
+        seen
+    });
+}
+
+/// The path of a process's cgroup of version 2.
+pub fn cgroup_of(pid: i32) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    text.trim().trim_start_matches("0::").to_owned()
 }
 
 /// In a thread of its own, whose namespaces nobody else sees.

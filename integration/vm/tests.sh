@@ -5,7 +5,8 @@
 # What is executed lies on the guest's own disk: pages of programs come slowly from a shared directory.
 set -eu
 mkdir -p /keg/target/debug /keg/integration
-cp /share/target/keg /share/target/probe /share/target/integration-tests /keg/target/
+cp /share/target/keg /share/target/probe /keg/target/
+for name in ${VM_TESTS:=integration}; do cp "/share/target/$name-tests" /keg/target/; done
 [ "${KEG_UNDER_TEST:-}" != debug ] || cp /share/target/debug/keg /keg/target/debug/
 ln -s /share/target/images /keg/target/images
 ln -s /share/docs /keg/docs
@@ -33,13 +34,16 @@ run() {
         driver=cgroupfs layout=/share/integration/vm/hybrid.sh
     }
     export KEG_DRIVER="$driver"
-    tests=$(/keg/target/integration-tests --list "$@" | grep -c ': test$') || {
-        echo "vm: no test is called $*" >&2
-        return 1
-    }
-    echo "vm: $tests tests with $KEG_DRIVER${layout:+, hybrid,} on $(uname -sr), $(cat /proc/1/comm) as PID 1," \
-        "controllers: $(cat /sys/fs/cgroup/cgroup.controllers)"
-    $layout /keg/target/integration-tests "$@"
+    found= failed=
+    for name in $VM_TESTS; do
+        tests=$("/keg/target/$name-tests" --list "$@" | grep -c ': test$') || continue
+        found=1
+        echo "vm: $tests tests of $name with $KEG_DRIVER${layout:+, hybrid,} on $(uname -sr), $(cat /proc/1/comm) as PID 1," \
+            "controllers: $(cat /sys/fs/cgroup/cgroup.controllers)"
+        $layout "/keg/target/$name-tests" "$@" || failed=1
+    done
+    [ -n "$found" ] || echo "vm: no test is called $*" >&2
+    [ -n "$found" ] && [ -z "$failed" ]
 }
 
 [ $# -eq 0 ] || {
