@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use harness::command::write_script;
 use harness::{Bundle, Finished, Inside, Runtime, alive, json, wait_until, with_runtime};
 use nix::sys::signal::Signal;
 
@@ -575,8 +576,7 @@ fn a_failure_leaves_no_pid_file() {
     with_runtime(|rt| {
         sleeping(rt, |bundle| {
             let program = bundle.rootfs().join("script");
-            fs::write(&program, "#!/no/such/interpreter\n").unwrap();
-            fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
+            write_script(&program, "#!/no/such/interpreter\n");
         });
         let file = rt.dir().join("pid");
         let flags = ["-d", "--pid-file", file.to_str().unwrap(), "c"];

@@ -1,5 +1,6 @@
 //! What the exit status of a command tells its caller, and that a failed exec is an error of `start`.
 
+use harness::command::write_script;
 use harness::with_runtime;
 use nix::sys::signal::Signal;
 use std::time::Duration;
@@ -122,8 +123,7 @@ fn a_failed_exec_is_an_error_of_start() {
         for (content, cause) in cases {
             let bundle = rt.bundle();
             let program = bundle.rootfs().join("program");
-            std::fs::write(&program, content).unwrap();
-            chmod(&program, 0o755);
+            write_script(&program, content);
             bundle.args(&["/program"]);
             rt.create(&bundle, "c").ok();
             let message = rt.start("c").fails_with(cause);
@@ -135,8 +135,4 @@ fn a_failed_exec_is_an_error_of_start() {
             rt.assert_gone("c");
         }
     });
-}
-
-fn chmod(path: &std::path::Path, mode: u32) {
-    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
 }

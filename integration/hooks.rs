@@ -1,11 +1,11 @@
 //! Hooks: which run when and where, what they get, how long they may take, and what each failure does.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use harness::command::write_script;
 use harness::peers::Kind;
 use harness::{Bundle, Host, Runtime, Value, json, wait_until, with_runtime};
 use nix::sys::signal::{Signal, kill};
@@ -15,8 +15,7 @@ use nix::unistd::Pid;
 fn script(bundle: &Bundle, name: &str, text: &str) -> PathBuf {
     let path = bundle.path().join(name);
     let read = if text.contains("cat > ") { "" } else { "cat > /dev/null\n" };
-    fs::write(&path, format!("#!/bin/sh\n{read}{text}\n")).unwrap();
-    fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    write_script(&path, &format!("#!/bin/sh\n{read}{text}\n"));
     path
 }
 
@@ -604,8 +603,7 @@ fn poststop_hooks_run_without_the_bundle() {
         let bundle = rt.bundle();
         let to = rt.dir().join("cwd");
         let hook = rt.dir().join("hook");
-        fs::write(&hook, format!("#!/bin/sh\ncat > /dev/null; pwd > {}\n", to.display())).unwrap();
-        fs::set_permissions(&hook, PermissionsExt::from_mode(0o755)).unwrap();
+        write_script(&hook, &format!("#!/bin/sh\ncat > /dev/null; pwd > {}\n", to.display()));
         set(&bundle, "poststop", json!([{"path": hook}]));
         rt.create(&bundle, "c").ok();
         fs::remove_dir_all(bundle.path()).unwrap();

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use harness::command::write_script;
 use harness::runtime::target;
 use harness::{Bundle, Command, Finished, Runtime, Value, json, with_runtime};
 
@@ -265,8 +265,7 @@ fn check_says_what_is_wrong_with_shipped_hooks() {
         }
         let here = |name: &str| {
             let path = rt.dir().join(name);
-            fs::write(&path, "").unwrap();
-            fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+            write_script(&path, "");
             path
         };
         let (cni, own) = (here("keg-hook-cni"), here("keg-hook-of-mine"));
@@ -399,8 +398,7 @@ fn the_example_of_the_page_on_hooks_does_what_it_says() {
         let script = page.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
         let bundle = rt.bundle();
         let path = bundle.path().join("hook");
-        fs::write(&path, script).unwrap();
-        fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        write_script(&path, script);
         bundle.edit(|c| c["hooks"] = json!({"createRuntime": [{"path": path}]}));
         let refused = rt.run(&bundle, "c");
         assert_ne!(refused.code(), 0);

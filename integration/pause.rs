@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
+use harness::command::write_script;
 use harness::{Finished, Runtime, Value, json, wait_until, with_runtime};
 
 /// A running container that counts in `/tmp/n` as fast as it can.
@@ -207,12 +208,7 @@ fn exec_into_a_paused_container_waits_for_nobody_and_runs_after_resume() {
         }
         let mut waiting = rt.command(&["exec", "--ignore-paused", "c", "sh", "-c", "exit 7"]).spawn();
         let failing = rt.command(&["exec", "--ignore-paused", "c", "/bad"]);
-        fs::write(file.with_file_name("../bad"), "#!/no/such/interpreter\n").unwrap();
-        fs::set_permissions(
-            file.with_file_name("../bad"),
-            std::os::unix::fs::PermissionsExt::from_mode(0o755),
-        )
-        .unwrap();
+        write_script(&file.with_file_name("../bad"), "#!/no/such/interpreter\n");
         let failing = failing.spawn();
         wait_until("four processes", Duration::from_secs(10), || members(rt) == 4);
         assert!(!waiting.has_ended());

@@ -1,9 +1,9 @@
 //! Docker: dockerd with the runtime as its default, on the bridge network of a private network namespace.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use harness::command::write_script;
 use harness::host::shim_counts;
 use harness::peers::Kind;
 use harness::terminal::Terminal;
@@ -349,8 +349,7 @@ fn a_build_by_buildkit() {
         fs::create_dir(&places).unwrap();
         let script =
             format!("#!/bin/sh\necho \"$@\" >> {}\nexec {} \"$@\"\n", calls.display(), rt.binary().display());
-        fs::write(places.join("runc"), script).unwrap();
-        fs::set_permissions(places.join("runc"), fs::Permissions::from_mode(0o755)).unwrap();
+        write_script(&places.join("runc"), &script);
         let path = format!("PATH={}:{}", places.display(), std::env::var("PATH").unwrap());
         let docker = Docker::start_with(rt, json!({}), &["env", &path, "dockerd"]);
         let mut seen = Seen::new();

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 
+use crate::command::write_programs;
 use crate::runtime::target;
 use crate::{Inside, Runtime, driver};
 
@@ -28,7 +29,7 @@ impl Bundle {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let bundle = Self { path: runtime.dir().join(format!("bundle{number}")) };
-        fill(&bundle.rootfs());
+        write_programs(|| fill(&bundle.rootfs()));
         bundle.write(&basic(&runtime.cgroups_path(&format!("c{number}"))));
         bundle
     }

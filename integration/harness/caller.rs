@@ -12,6 +12,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::command::spawn;
 use crate::peers::Kind;
 use crate::{Driver, Finished, Host, Runtime, runtime, wait_until};
 
@@ -142,7 +143,7 @@ impl Daemon {
         command.args(&words[1..]).current_dir(rt.dir()).process_group(0);
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
         let child =
-            command.spawn().unwrap_or_else(|e| panic!("{name}: {e}; `make setup` installs its package"));
+            spawn(&mut command).unwrap_or_else(|e| panic!("{name}: {e}; `make setup` installs its package"));
         let mut daemon = Self { child, name, log };
         let start = Instant::now();
         while !answers() {

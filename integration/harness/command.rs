@@ -2,14 +2,38 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 /// A limit only ends what hangs.
 fn patience(limit: Duration) -> Duration {
     if crate::is_slow_machine() { limit * 4 } else { limit }
+}
+
+/// Where tests are threads of one process: what one of them makes while another writes a program has that open for writing too until its
+/// own execve(2), and nobody can run it so long.
+static PROGRAMS: RwLock<()> = RwLock::new(());
+
+/// Writes files that are to be run.
+pub fn write_programs<T>(write: impl FnOnce() -> T) -> T {
+    let _held = PROGRAMS.read().unwrap_or_else(PoisonError::into_inner);
+    write()
+}
+
+/// Makes a script that everybody may run.
+pub fn write_script(path: &Path, text: &str) {
+    write_programs(|| fs::write(path, text)).unwrap();
+    fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+/// Starts a program while none is written.
+pub(crate) fn spawn(command: &mut std::process::Command) -> std::io::Result<Child> {
+    let _held = PROGRAMS.write().unwrap_or_else(PoisonError::into_inner);
+    command.spawn()
 }
 
 /// A program, its arguments and its surroundings. Nothing runs before [`Command::run`] or [`Command::spawn`].
@@ -83,7 +107,7 @@ impl Command {
         if let Some(directory) = &self.cwd {
             command.current_dir(directory);
         }
-        let child = command.spawn().unwrap_or_else(|e| panic!("{:?}: {e}", self.words));
+        let child = spawn(&mut command).unwrap_or_else(|e| panic!("{:?}: {e}", self.words));
         Running { child, words: self.words, out: out.1, err: err.1, limit: self.limit, done: false }
     }
 

@@ -14,6 +14,8 @@ use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nix::sys::termios::{Termios, tcgetattr};
 
+use crate::command::spawn;
+
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// The side of a terminal that a person has: what is read from it is what they would see.
@@ -104,7 +106,7 @@ impl Terminal {
         let stream = || Stdio::from(self.terminal.try_clone().unwrap());
         let mut command = Command::new("setsid");
         command.arg("--ctty").args(words).stdin(stream()).stdout(stream()).stderr(stream());
-        Session(command.spawn().unwrap())
+        Session(spawn(&mut command).unwrap())
     }
 
     /// Nobody looks any more: the terminal hangs up.

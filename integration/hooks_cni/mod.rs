@@ -11,13 +11,13 @@ mod together;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
+use harness::command::write_script;
 use harness::peers::Kind;
 use harness::{Bundle, Command, Runtime, Value, json};
 
@@ -91,12 +91,8 @@ impl<'a> Net<'a> {
         let dir = self.dir.join("plugins");
         fs::create_dir_all(&dir).unwrap();
         let path = dir.join(name);
-        fs::write(
-            &path,
-            format!("#!/bin/sh\nconfig=$(cat)\nlog={}\n{script}\n", self.dir.join("log").display()),
-        )
-        .unwrap();
-        fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        let log = self.dir.join("log");
+        write_script(&path, &format!("#!/bin/sh\nconfig=$(cat)\nlog={}\n{script}\n", log.display()));
     }
 
     /// What plugins of the test's own have written to `$log`.

@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use harness::command::write_programs;
 use harness::{Bundle, Finished, Runtime, json};
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
@@ -63,7 +64,7 @@ pub const ALL_SEEING: [&str; 3] = ["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DA
 /// A copy of the runtime that may be destroyed.
 pub fn copy_of_runtime(rt: &Runtime) -> PathBuf {
     let copy = rt.dir().join(rt.binary().file_name().unwrap());
-    fs::copy(rt.binary(), &copy).unwrap();
+    write_programs(|| fs::copy(rt.binary(), &copy)).unwrap();
     fs::set_permissions(&copy, PermissionsExt::from_mode(0o755)).unwrap();
     copy
 }

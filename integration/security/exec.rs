@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use harness::command::write_script;
 use harness::{Bundle, Finished, Inside, Runtime, json, with_runtime};
 
 use super::blocks::{ALL_SEEING, copy_of_runtime, writable};
@@ -54,8 +55,7 @@ fn cve_2019_5736() {
                 json!({"bounding": ALL_SEEING, "permitted": ALL_SEEING, "effective": ALL_SEEING});
         });
         let script = bundle.rootfs().join("script");
-        fs::write(&script, "#!/proc/self/exe\n").unwrap();
-        fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        write_script(&script, "#!/proc/self/exe\n");
         // Holds the binary of everybody who comes in, and writes to it when nobody executes it any more.
         let out = hostile(
             rt,

@@ -1,8 +1,8 @@
 //! A container must not be able to open the runtime's own binary for writing (CVE-2019-5736).
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
+use harness::command::write_script;
 use harness::{json, with_runtime};
 
 use super::blocks::{ALL_SEEING, copy_of_runtime};
@@ -15,8 +15,7 @@ fn cve_2019_5736() {
         let before = fs::read(&binary).unwrap();
         let bundle = rt.bundle();
         bundle.edit(|c| c["root"]["readonly"] = json!(false));
-        fs::write(bundle.rootfs().join("script"), "#!/proc/self/exe\n").unwrap();
-        fs::set_permissions(bundle.rootfs().join("script"), PermissionsExt::from_mode(0o755)).unwrap();
+        write_script(&bundle.rootfs().join("script"), "#!/proc/self/exe\n");
         for program in ["/proc/self/exe", "/script"] {
             bundle.args(&[program, "--version"]);
             let words = [binary.to_str().unwrap(), "--root", rt.root().to_str().unwrap()].map(str::to_owned);
