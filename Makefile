@@ -105,9 +105,10 @@ vm: build probe image vm-image ## tests on cgroups of version 2 with systemd, in
 	@$(IN_VM) "$(VM_IMAGE)" . integration/vm/tests.sh $(TEST)
 	@[ -n "$(TEST)" ] || $(IN_VM) --append "security=selinux selinux=1 enforcing=0" "$(VM_IMAGE)" . integration/vm/tests.sh
 
+vm-callers: # one after the other: dockerd gives its containerd 15 s, whatever else runs
 vm-callers: ## callers with systemd as the cgroup driver, in a virtual machine that has them besides; KEG_SWEEP=full compares with runc
 	@$(MAKE) --no-print-directory vm VM_IMAGE="$(VM_IMAGE)-callers" VM_TESTS="integration cri" \
-		VM_PACKAGES="catatonit containerd containernetworking-plugins docker.io podman skopeo" KEG_DRIVER=systemd TEST=$(or $(TEST),scopes::)
+		VM_PACKAGES="catatonit containerd containernetworking-plugins docker.io podman skopeo" KEG_DRIVER=systemd TEST="$(or $(TEST),scopes:: --test-threads=1)"
 
 test: setup lint unit integration vm ## everything: what is missing is installed, then all checks and tests
 	@if [ -n "$(RUNTIME_TOOLS)" ]; then $(MAKE) --no-print-directory runtime-tools; \

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use harness::command::patience;
 use harness::{Daemon, Driver, Runtime, docs, json, wait_until};
 use k8s_cri::v1;
 use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
@@ -72,7 +73,7 @@ impl<'a> Plugin<'a> {
         F: Future<Output = Result<Response<T>, Status>>,
     {
         let client = self.client.clone();
-        let answer = async { tokio::time::timeout(LIMIT, request(client)).await };
+        let answer = async { tokio::time::timeout(patience(LIMIT), request(client)).await };
         match self.executor.block_on(answer) {
             Ok(answer) => answer.map(Response::into_inner),
             Err(_) => panic!("no answer after {LIMIT:?}"),

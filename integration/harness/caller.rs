@@ -12,7 +12,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::command::spawn;
+use crate::command::{patience, spawn};
 use crate::peers::Kind;
 use crate::{Driver, Finished, Host, Runtime, runtime, wait_until};
 
@@ -148,7 +148,7 @@ impl Daemon {
         let start = Instant::now();
         while !answers() {
             let ended = daemon.child.try_wait().unwrap();
-            if ended.is_some() || start.elapsed() > Duration::from_secs(120) {
+            if ended.is_some() || start.elapsed() > patience(Duration::from_secs(120)) {
                 panic!("{} does not come up ({ended:?}):\n{}", daemon.name, daemon.log());
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -176,7 +176,7 @@ impl Drop for Daemon {
         kill(Pid::from_raw(self.pid()), Signal::SIGTERM).unwrap_or_default();
         let start = Instant::now();
         while self.child.try_wait().is_ok_and(|status| status.is_none()) {
-            if start.elapsed() > Duration::from_secs(15) {
+            if start.elapsed() > patience(Duration::from_secs(15)) {
                 eprintln!("{} does not stop", self.name);
                 self.child.kill().unwrap_or_default();
             }

@@ -10,7 +10,7 @@ use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 /// A limit only ends what hangs.
-fn patience(limit: Duration) -> Duration {
+pub fn patience(limit: Duration) -> Duration {
     if crate::is_slow_machine() { limit * 4 } else { limit }
 }
 

@@ -68,7 +68,7 @@ pub fn is_slow_machine() -> bool {
 
 /// Waits until the condition holds; panics with `what` after `limit`.
 pub fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
+    let (start, limit) = (Instant::now(), command::patience(limit));
     while !condition() {
         assert!(start.elapsed() < limit, "after {limit:?} still not: {what}");
         std::thread::sleep(Duration::from_millis(5));
