@@ -7,6 +7,7 @@ use std::sync::mpsc;
 
 use super::config::{self, Runner};
 use super::document::{self, ImageConfig};
+use super::hash::Hashing;
 use super::layer::{self, Message, Owners, Stream, Tree};
 use super::layout::Layout;
 use super::pool::Pool;
@@ -30,11 +31,12 @@ pub fn apply(layers: &[Vec<u8>], root: OwnedFd) -> bool {
     let limits = Limits { layer_bytes: 64 << 20, depth: 32, ..Limits::default() };
     let mut tree = Tree::new(root, &limits, Owners::of_this_process());
     let (pool, progress, mut entries) = (Pool::new(64), Progress::new([]), 0);
+    let hashing = Hashing::new(&[]);
     for (number, bytes) in layers.iter().enumerate() {
         tree.next_layer(number > 0);
         let (sender, receiver) = mpsc::channel();
         for piece in bytes.chunks(super::pool::SIZE) {
-            let mut buffer = pool.take();
+            let mut buffer = pool.take(|| false);
             buffer.space()[..piece.len()].copy_from_slice(piece);
             buffer.fill(piece.len());
             if sender.send(Message::Piece(Arc::new(buffer))).is_err() {
@@ -42,7 +44,9 @@ pub fn apply(layers: &[Vec<u8>], root: OwnedFd) -> bool {
             }
         }
         let ended = sender.send(Message::End).is_ok();
-        if !ended || layer::apply(&mut tree, Stream::new(receiver), &limits, &mut entries, &progress).is_err()
+        if !ended
+            || layer::apply(&mut tree, Stream::new(receiver, &hashing), &limits, &mut entries, &progress)
+                .is_err()
         {
             return false;
         }

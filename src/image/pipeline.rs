@@ -1,11 +1,13 @@
-//! All layers, by three threads: one reads and inflates ([`layer::Inflate`]), one hashes ([`hash`]), and the caller's writes. A layer counts
-//! as applied when the three have said so; of several errors the one that comes first in the image is told, whoever was faster.
+//! All layers, by two threads: one reads and inflates ([`layer::Inflate`]), and the caller's writes; what there is to hash ([`hash`]) is done
+//! by whichever would have to wait, or by a third. A layer counts as applied when it is written and its digests are right; of several errors
+//! the one that comes first in the image is told, whoever was faster.
 
+use std::num::NonZero;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, ScopedJoinHandle};
 
 use super::blob;
-use super::hash::{self, Found};
+use super::hash::{Found, Hashing};
 use super::layer::{self, Inflate, Message, Stream, Tree};
 use super::limits::Limits;
 use super::progress::Progress;
@@ -33,13 +35,21 @@ pub fn apply(
         layers.iter().map(|layer| (layer.digest.algorithm(), layer.diff_id.algorithm())).collect();
     let (senders, receivers): (Vec<_>, Vec<_>) = layers.iter().map(|_| mpsc::channel()).unzip();
     let mut totals = Totals::default();
+    let hashing = Hashing::new(&algorithms);
     let (inflated, found, applied) = thread::scope(|scope| {
-        let (jobs, work) = mpsc::channel();
-        let hasher = scope.spawn(move || hash::run(&work, &algorithms));
-        let inflater = Inflate::new(limits, progress, jobs);
-        let inflater = scope.spawn(move || inflate(chosen, inflater, senders));
-        let applied = write(tree, receivers, limits, &mut totals.entries, progress);
-        (join(inflater), join(hasher), applied)
+        let hasher = (processors() > 2).then(|| {
+            let (jobs, work) = mpsc::channel();
+            scope.spawn(|| hashing.run(&{ work }));
+            jobs
+        });
+        let inflater = Inflate::new(limits, progress, &hashing, hasher);
+        let inflater = scope.spawn(|| {
+            let done = inflate(chosen, inflater, senders);
+            while hashing.help() {}
+            done
+        });
+        let applied = write(tree, receivers, &hashing, limits, &mut totals.entries, progress);
+        (join(inflater), hashing.finish(), applied)
     });
     let mut applied = applied.into_iter();
     let mut inflated = inflated.into_iter();
@@ -56,6 +66,10 @@ pub fn apply(
     timing::lap("wait for the digests");
     layer::finish(tree).map_err(|error| Error::Attributes(Box::new(error)))?;
     Ok(totals)
+}
+
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
@@ -85,6 +99,7 @@ fn inflate(
 fn write(
     tree: &mut Tree,
     receivers: Vec<Receiver<Message>>,
+    hashing: &Hashing,
     limits: &Limits,
     entries: &mut u64,
     progress: &Progress,
@@ -92,7 +107,7 @@ fn write(
     let mut done = Vec::new();
     for (number, receiver) in receivers.into_iter().enumerate() {
         tree.next_layer(number > 0);
-        let result = layer::apply(tree, Stream::new(receiver), limits, entries, progress);
+        let result = layer::apply(tree, Stream::new(receiver, hashing), limits, entries, progress);
         timing::lap_with(|| format!("write layer {}", number + 1));
         match &result {
             Ok(()) => progress.applied(number),
@@ -110,7 +125,7 @@ fn write(
     done
 }
 
-/// What came of a layer, as its three threads tell it.
+/// What came of a layer, as its threads tell it.
 fn verdict(
     layer: &Layer,
     applied: Option<Result<(), layer::Error>>,

@@ -4,8 +4,8 @@
 use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Bytes of one buffer: small enough for the second-level cache, which the next thread finds it in.
-pub const SIZE: usize = 256 << 10;
+/// Bytes of one buffer: small enough for the second-level cache, and large enough that threads seldom wake each other.
+pub const SIZE: usize = 512 << 10;
 
 /// The buffers of one purpose.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub struct Pool {
 struct State {
     free: Vec<Box<[u8]>>,
     made: usize,
+    /// How many somebody waits for.
+    awaited: Option<usize>,
 }
 
 impl Pool {
@@ -31,20 +33,40 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A buffer, the one used last if there is a choice; waits for one to come back where all are out.
-    pub fn take(self: &Arc<Self>) -> Buffer {
-        let mut state = self.lock();
+    /// A buffer, the one used last if there is a choice. Where all are out does what there is to do `meanwhile`, and when that is nothing
+    /// waits until a quarter of them has come back: short sleeps cost more than they are worth. One thread alone may take buffers.
+    pub fn take(self: &Arc<Self>, meanwhile: impl Fn() -> bool) -> Buffer {
         let bytes = loop {
-            if let Some(bytes) = state.free.pop() {
+            if let Some(bytes) = self.free() {
                 break bytes;
             }
-            if state.made < self.most {
-                state.made += 1;
-                break vec![0; SIZE].into();
+            if !meanwhile() {
+                self.wait();
             }
-            state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
         };
         Buffer { bytes, length: 0, pool: Arc::clone(self) }
+    }
+
+    fn free(&self) -> Option<Box<[u8]>> {
+        let mut state = self.lock();
+        if state.free.is_empty() && state.made < self.most {
+            state.made += 1;
+            return Some(vec![0; SIZE].into());
+        }
+        state.free.pop()
+    }
+
+    fn wait(&self) {
+        let mut state = self.lock();
+        if !state.free.is_empty() {
+            return;
+        }
+        let enough = self.most.div_ceil(4);
+        state.awaited = Some(enough);
+        while state.free.len() < enough {
+            state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.awaited = None;
     }
 }
 
@@ -78,8 +100,11 @@ impl Deref for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        self.pool.lock().free.push(std::mem::take(&mut self.bytes));
-        self.pool.returned.notify_one();
+        let mut state = self.pool.lock();
+        state.free.push(std::mem::take(&mut self.bytes));
+        if state.awaited.is_some_and(|enough| state.free.len() >= enough) {
+            self.pool.returned.notify_one();
+        }
     }
 }
 
@@ -90,14 +115,14 @@ mod tests {
     #[test]
     fn buffers_come_back_and_are_never_more() {
         let pool = Pool::new(2);
-        let (mut one, two) = (pool.take(), pool.take());
+        let (mut one, two) = (pool.take(|| false), pool.take(|| false));
         one.space()[..3].copy_from_slice(b"abc");
         one.fill(3);
         assert_eq!(&*one, b"abc");
         assert_eq!(one.space().len(), SIZE - 3);
         let waiting = std::thread::spawn({
             let pool = std::sync::Arc::clone(&pool);
-            move || pool.take().len()
+            move || pool.take(|| false).len()
         });
         drop(one);
         assert_eq!(waiting.join().unwrap(), 0);

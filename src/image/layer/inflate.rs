@@ -9,14 +9,14 @@ use super::Error;
 use super::compression::Inflater;
 use super::stream::Message;
 use crate::image::blob::{self, Section};
-use crate::image::hash::Job;
+use crate::image::hash::{Hashing, Job};
 use crate::image::limits::Limits;
 use crate::image::pool::{Buffer, Pool};
 use crate::image::progress::Progress;
 use crate::sys;
 
-/// Buffers between the threads, so many as make up for a second's difference in pace: 24 MiB.
-const AHEAD: usize = 96;
+/// Buffers between the threads, so many as make up for the difference in pace of large files and many small ones: 24 MiB.
+const AHEAD: usize = 48;
 /// Buffers of compressed bytes.
 const COMPRESSED: usize = 12;
 
@@ -24,7 +24,9 @@ const COMPRESSED: usize = 12;
 pub struct Inflate<'a> {
     limits: &'a Limits,
     progress: &'a Progress,
-    jobs: Sender<Job>,
+    hashing: &'a Hashing,
+    /// Who is told that there is something to hash, if anybody is there for it.
+    hasher: Option<Sender<()>>,
     compressed: Arc<Pool>,
     plain: Arc<Pool>,
     /// Uncompressed bytes that the image may still have.
@@ -41,10 +43,15 @@ impl From<io::Error> for Error {
 }
 
 impl<'a> Inflate<'a> {
-    /// Everything that is read and made goes to `jobs`.
-    pub fn new(limits: &'a Limits, progress: &'a Progress, jobs: Sender<Job>) -> Self {
+    /// Everything that is read and made is given to `hashing`, and `hasher` told so.
+    pub fn new(
+        limits: &'a Limits,
+        progress: &'a Progress,
+        hashing: &'a Hashing,
+        hasher: Option<Sender<()>>,
+    ) -> Self {
         let (compressed, plain) = (Pool::new(COMPRESSED), Pool::new(AHEAD));
-        Self { limits, progress, jobs, compressed, plain, left: limits.image_bytes }
+        Self { limits, progress, hashing, hasher, compressed, plain, left: limits.image_bytes }
     }
 
     /// One layer: how many bytes it has uncompressed. Its whole blob is read whatever is wrong with it, so that a damaged one can be
@@ -56,8 +63,8 @@ impl<'a> Inflate<'a> {
             return done.and(Err(Error::Aborted));
         }
         inflater.into_input().drain()?;
-        // Nobody listens after a panic only.
-        self.jobs.send(Job::LayerEnds).unwrap_or(());
+        self.hashing.blobs.push(Job::LayerEnds);
+        self.hashing.plain.push(Job::LayerEnds);
         if done.is_ok() {
             to.send(Message::End).unwrap_or(());
         }
@@ -65,14 +72,14 @@ impl<'a> Inflate<'a> {
     }
 
     fn blob(&self, number: usize, section: Section) -> Blob<'a> {
-        let (pool, jobs) = (Arc::clone(&self.compressed), self.jobs.clone());
-        Blob { number, section, pool, jobs, progress: self.progress, piece: None, start: 0, read: 0 }
+        let (pool, hashing, progress) = (Arc::clone(&self.compressed), self.hashing, self.progress);
+        Blob { number, section, pool, hashing, progress, piece: None, start: 0, read: 0 }
     }
 
     fn pump(&mut self, inflater: &mut Inflater<Blob<'a>>, to: &Sender<Message>) -> Result<u64, Error> {
         let mut produced = 0;
         while !self.progress.is_stopped() {
-            let mut buffer = self.plain.take();
+            let mut buffer = self.plain.take(|| self.hashing.help_or_wait());
             loop {
                 match inflater.read(buffer.space())? {
                     0 => break,
@@ -86,7 +93,11 @@ impl<'a> Inflate<'a> {
             produced += buffer.len() as u64;
             self.check(produced, inflater.input().read)?;
             let piece = Arc::new(buffer);
-            self.jobs.send(Job::Plain(Arc::clone(&piece))).unwrap_or(());
+            self.hashing.plain.push(Job::Bytes(Arc::clone(&piece)));
+            if let Some(hasher) = &self.hasher {
+                // Nobody listens after a panic only.
+                hasher.send(()).unwrap_or(());
+            }
             if to.send(Message::Piece(piece)).is_err() {
                 break;
             }
@@ -112,7 +123,7 @@ pub struct Blob<'a> {
     number: usize,
     section: Section,
     pool: Arc<Pool>,
-    jobs: Sender<Job>,
+    hashing: &'a Hashing,
     progress: &'a Progress,
     piece: Option<Arc<Buffer>>,
     start: usize,
@@ -122,14 +133,14 @@ pub struct Blob<'a> {
 impl Blob<'_> {
     fn refill(&mut self) -> Result<(), sys::Error> {
         self.piece = None;
-        let mut buffer = self.pool.take();
+        let mut buffer = self.pool.take(|| self.hashing.help_or_wait());
         let count = self.section.read_at(buffer.space(), self.read)?;
         if count > 0 {
             buffer.fill(count);
             self.read += count as u64;
             self.progress.read(self.number, self.read);
             let piece = Arc::new(buffer);
-            self.jobs.send(Job::Compressed(Arc::clone(&piece))).unwrap_or(());
+            self.hashing.blobs.push(Job::Bytes(Arc::clone(&piece)));
             (self.piece, self.start) = (Some(piece), 0);
         }
         Ok(())

@@ -31,7 +31,7 @@ use super::progress::Progress;
 /// Applies a layer, all of whose bytes are taken; whether they were the right ones others know. `entries` counts those of all layers.
 pub fn apply(
     tree: &mut Tree,
-    mut stream: Stream,
+    mut stream: Stream<'_>,
     limits: &Limits,
     entries: &mut u64,
     progress: &Progress,

@@ -2,8 +2,9 @@
 
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, TryRecvError};
 
+use crate::image::hash::Hashing;
 use crate::image::pool::Buffer;
 
 /// What the inflating thread says.
@@ -22,17 +23,29 @@ pub struct Aborted;
 
 /// One layer's bytes.
 #[derive(Debug)]
-pub struct Stream {
+pub struct Stream<'a> {
+    hashing: &'a Hashing,
     messages: Receiver<Message>,
     piece: Option<Arc<Buffer>>,
     start: usize,
     ended: bool,
 }
 
-impl Stream {
-    /// The layer whose bytes come as these messages.
-    pub fn new(messages: Receiver<Message>) -> Self {
-        Self { messages, piece: None, start: 0, ended: false }
+impl<'a> Stream<'a> {
+    /// The layer whose bytes come as these messages. While there is none, `hashing` is helped with.
+    pub fn new(messages: Receiver<Message>, hashing: &'a Hashing) -> Self {
+        Self { hashing, messages, piece: None, start: 0, ended: false }
+    }
+
+    fn next(&self) -> Option<Message> {
+        loop {
+            match self.messages.try_recv() {
+                Ok(message) => return Some(message),
+                Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) if self.hashing.help() => {}
+                Err(TryRecvError::Empty) => return self.messages.recv().ok(),
+            }
+        }
     }
 
     /// Takes what is left. It belongs to the diff_id, and to no entry.
@@ -46,7 +59,7 @@ impl Stream {
     }
 }
 
-impl Read for Stream {
+impl Read for Stream<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let from = self.fill_buf()?;
         let count = from.len().min(into.len());
@@ -56,15 +69,15 @@ impl Read for Stream {
     }
 }
 
-impl BufRead for Stream {
+impl BufRead for Stream<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.piece.as_ref().is_none_or(|piece| self.start == piece.len()) && !self.ended {
             // The old one goes back before the next is waited for.
             self.piece = None;
-            match self.messages.recv() {
-                Ok(Message::Piece(piece)) => (self.piece, self.start) = (Some(piece), 0),
-                Ok(Message::End) => self.ended = true,
-                Err(_) => return Err(io::Error::other(Aborted)),
+            match self.next() {
+                Some(Message::Piece(piece)) => (self.piece, self.start) = (Some(piece), 0),
+                Some(Message::End) => self.ended = true,
+                None => return Err(io::Error::other(Aborted)),
             }
         }
         Ok(self.piece.as_ref().map_or(&[], |piece| &piece[self.start..]))
