@@ -292,6 +292,8 @@ impl AsFd for InitEnd {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::{Error, FromInit, ToInit, pair};
 
     #[test]
@@ -312,11 +314,15 @@ mod tests {
         init.send(&FromInit::Limit).unwrap();
         init.send(&FromInit::MapIds).unwrap();
         init.send(&FromInit::Spawned(8, master.into())).unwrap();
-        init.send(&FromInit::Ready).unwrap();
         assert!(matches!(keg.receive().unwrap(), FromInit::Spawned(8, _)));
         assert!(matches!(keg.receive().unwrap(), FromInit::Limit));
-        assert!(matches!(keg.receive().unwrap(), FromInit::MapIds));
-        assert!(matches!(keg.receive().unwrap(), FromInit::Ready));
+        // It is there already, though the socket has nothing.
+        let (other, mut writer) = std::os::unix::net::UnixStream::pair().unwrap();
+        writer.write_all(b"x").unwrap();
+        assert!(matches!(keg.receive_unless(&other).unwrap(), Some(FromInit::MapIds)));
+        assert!(keg.receive_unless(&other).unwrap().is_none());
+        init.send(&FromInit::Ready).unwrap();
+        assert!(matches!(keg.receive_unless(&other).unwrap(), Some(FromInit::Ready)));
         drop(init);
         assert!(matches!(keg.receive(), Err(Error::Closed)));
         assert!(matches!(keg.send(ToInit::Wait), Err(Error::Closed)));
