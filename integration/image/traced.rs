@@ -7,7 +7,11 @@ use super::{images, minutes, unpacks};
 
 /// The system calls of these names that an unpacking makes, each as `THREAD NAME(...) = ...`.
 fn calls(rt: &Runtime, names: &str, flags: &[&str]) -> Vec<String> {
-    let image = format!("{}:latest", images().join("small").display());
+    calls_of(rt, "small", names, flags)
+}
+
+fn calls_of(rt: &Runtime, image: &str, names: &str, flags: &[&str]) -> Vec<String> {
+    let image = format!("{}:latest", images().join(image).display());
     let (bundle, log) = (rt.dir().join("bundle").display().to_string(), rt.dir().join("strace"));
     let trace = format!("trace={names}");
     let strace = ["strace", "-f", "-qq", "-y", "-o", log.to_str().unwrap(), "-e", &trace];
@@ -67,6 +71,23 @@ fn on_the_disk_before_it_is_seen_if_that_is_asked_for() {
         };
         assert_eq!(of(&[]), ["renameat"]);
         assert_eq!(of(&["--sync"]), ["syncfs", "renameat", "fsync"]);
+    });
+}
+
+/// A tree of Debian packages: most directories have more than one file.
+#[test]
+fn directories_are_kept_open_for_what_comes_next() {
+    with_runtime(|rt| {
+        if !unpacks(rt) {
+            return;
+        }
+        let calls = calls_of(rt, "demo", "openat2,mkdirat,symlinkat,linkat", &[]);
+        let count = |is: &dyn Fn(&str) -> bool| calls.iter().filter(|call| is(call)).count();
+        let made = ["O_CREAT", "mkdirat(", "symlinkat(", "linkat("];
+        let made = count(&|call| made.iter().any(|name| call.contains(name)));
+        let opened = count(&|call| call.contains("O_PATH"));
+        assert!(made > 4_000, "{made} entries");
+        assert!(opened * 4 < made, "{opened} directories were opened for {made} entries");
     });
 }
 

@@ -149,6 +149,23 @@ fn dockers_media_types_and_plain_layers() {
 }
 
 #[test]
+fn manifests_of_dockers_first_kind_are_named() {
+    for media_type in [
+        "application/vnd.docker.distribution.manifest.v1+prettyjws",
+        "application/vnd.docker.distribution.manifest.v1+json",
+        "",
+    ] {
+        let mut layout = Layout::empty();
+        let old = json!({"schemaVersion": 1, "name": "old", "tag": "latest", "architecture": "amd64",
+            "fsLayers": [{"blobSum": format!("sha256:{:064}", 0)}], "history": [{"v1Compatibility": "{}"}]});
+        let old = layout.json(media_type, &old);
+        layout.tag("latest", old);
+        let error = chosen(&layout, ":latest", None).unwrap_err();
+        assert!(error.ends_with("Docker manifests of schema 1 are not supported"), "{media_type:?}: {error}");
+    }
+}
+
+#[test]
 fn embedded_data_stands_for_its_blob_and_is_verified() {
     let mut layout = Layout::of(&[tar(&[file("f", "")])]);
     let mut manifest = layout.manifest();

@@ -181,3 +181,45 @@ impl BufRead for Blob<'_> {
         self.start += count;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::Inflate;
+    use crate::image::blob::{Section, Source, digest_of};
+    use crate::image::hash::Hashing;
+    use crate::image::layer::Message;
+    use crate::image::limits::Limits;
+    use crate::image::progress::Progress;
+    use crate::types::Algorithm::Sha256;
+
+    #[test]
+    fn layers_are_inflated_before_anybody_has_taken_the_ones_below() {
+        let layers = [vec![1; 3 << 20], vec![2; 3 << 20], vec![3; 5]];
+        let digests = layers.iter().map(|bytes| digest_of(Sha256, bytes));
+        let sizes = layers.iter().map(|bytes| bytes.len() as u64);
+        let progress = Progress::new(digests.clone().zip(sizes));
+        let (limits, hashing) = (Limits::default(), Hashing::new(&[(Sha256, Sha256); 3]));
+        let mut inflate = Inflate::new(&limits, &progress, &hashing, None);
+        let (senders, receivers): (Vec<_>, Vec<_>) = layers.iter().map(|_| mpsc::channel()).unzip();
+        for ((number, bytes), sender) in layers.iter().enumerate().zip(senders) {
+            let section =
+                Section { source: Source::Memory(bytes.clone().into()), at: 0, size: bytes.len() as u64 };
+            assert_eq!(inflate.layer(number, section, &sender).unwrap(), bytes.len() as u64);
+        }
+        for (bytes, receiver) in layers.iter().zip(receivers) {
+            let (mut all, mut ended) = (Vec::new(), false);
+            for message in receiver {
+                match message {
+                    Message::Piece(piece) => all.extend_from_slice(&piece),
+                    Message::End => ended = true,
+                }
+            }
+            assert!(ended && all == *bytes);
+        }
+        for (found, digest) in hashing.finish().into_iter().zip(digests) {
+            assert_eq!((&found.blob, &found.plain), (&digest, &digest));
+        }
+    }
+}
