@@ -21,6 +21,7 @@ pub mod mount;
 pub mod namespace;
 pub mod netlink;
 pub mod poll;
+mod populate;
 pub mod proc;
 pub mod process;
 pub mod schedule;

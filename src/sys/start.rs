@@ -11,6 +11,7 @@ use std::ptr;
 
 use libc::c_long;
 
+use super::populate;
 use super::seal::MARK;
 
 /// Makes `keg_start` the beginning, once the linker is told so (`-e keg_start`); it ends in the C library's `_start`.
@@ -68,7 +69,11 @@ pub unsafe extern "C" fn begin(stack: *mut usize) {
         let own_name = *arguments;
         let mut marked = [const { MaybeUninit::uninit() }; PATH];
         let length = length(own_name);
-        if length + MARK.len() >= PATH || ends_with_mark(own_name, length) {
+        if ends_with_mark(own_name, length) {
+            populate::populate(stack);
+            return;
+        }
+        if length + MARK.len() >= PATH {
             return;
         }
         copy(own_name, length, &mut marked, 0);
@@ -256,7 +261,7 @@ unsafe fn copy<const N: usize>(from: *const u8, length: usize, to: &mut [MaybeUn
 ///
 /// As that of the system call.
 #[inline(always)]
-unsafe fn call(number: c_long, arguments: [usize; 5]) -> Option<usize> {
+pub(super) unsafe fn call(number: c_long, arguments: [usize; 5]) -> Option<usize> {
     let [a, b, c, d, e] = arguments;
     let result: isize;
     // SAFETY: the kernel changes no other registers, and only memory that the arguments point to.
