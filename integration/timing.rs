@@ -210,6 +210,7 @@ fn without_it_no_memory_is_shared() {
 #[test]
 fn unpack_shows_the_layers_of_each_thread() {
     with_runtime(|rt| {
+        let id = &*rt.unique();
         let Some((_, file)) = timed(rt) else { return };
         let image = format!("{}:latest", harness::runtime::target().join("images/small").display());
         let place = rt.dir().join("bundle").display().to_string();
@@ -221,7 +222,7 @@ fn unpack_shows_the_layers_of_each_thread() {
             trace.has("hash", &["hash"]);
         }
         trace.has("write", &["write layer 1", "write config.json"]);
-        rt.command(&["run", "--timing", &file, "--image", &image, "c"]).run();
+        rt.command(&["run", "--timing", &file, "--image", &image, id]).run();
         let trace = Trace::read(Path::new(&file));
         trace.has("write", &["write layer 1"]);
         trace.has("init", &["execve"]);

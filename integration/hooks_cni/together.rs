@@ -158,6 +158,7 @@ fn containers_of_an_image_have_a_network_by_one_flag() {
 #[test]
 fn the_labels_of_an_image_say_nothing_to_hooks() {
     with_runtime(|rt| {
+        let id = &*rt.unique();
         let net = Net::new(rt);
         if !with_hook_beside(rt, &net) {
             return;
@@ -168,12 +169,12 @@ fn the_labels_of_an_image_say_nothing_to_hooks() {
         let words = [&["umoci", "config", "--image", image.as_str()], &labels[..]].concat();
         rt.program(&words).run().ok();
         let hook = format!("cni={}", config.display());
-        let words = ["create", "--image", &image, "--hook", &hook, "c"];
+        let words = ["create", "--image", &image, "--hook", &hook, id];
         rt.command(&words).run().ok();
-        let record = fs::read_to_string("/run/keg-hook-cni/containers/c/eth0.json").unwrap();
+        let record = fs::read_to_string(format!("/run/keg-hook-cni/containers/{id}/eth0.json")).unwrap();
         let record: harness::Value = serde_json::from_str(&record).unwrap();
         assert_eq!((&record["arguments"], &record["args"]), (&json!({}), &json!("")));
-        rt.delete_force("c");
+        rt.delete_force(id);
     });
 }
 

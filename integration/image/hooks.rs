@@ -41,6 +41,7 @@ const POINTS: [&str; 6] =
 #[test]
 fn unpack_and_run_and_create_put_hooks_in_place() {
     with_runtime(|rt| {
+        let id = &*rt.unique();
         if !unpacks(rt) {
             return;
         }
@@ -53,16 +54,16 @@ fn unpack_and_run_and_create_put_hooks_in_place() {
         assert_eq!((about.uid(), about.gid(), about.len()), (1000, 1001, 0));
         let found = keg(rt, &["check", &place]).run().ok().stdout();
         assert!(!found.contains("hooks") && !found.contains("mounts"), "{found}");
-        keg(rt, &["run", "--bundle", &place, "c"]).run().silent();
+        keg(rt, &["run", "--bundle", &place, id]).run().silent();
         assert_eq!(points(&trace), POINTS);
 
-        keg(rt, &["run", "--image", &image, "--hook", &wanted, "c"]).run().silent();
+        keg(rt, &["run", "--image", &image, "--hook", &wanted, id]).run().silent();
         assert_eq!(points(&trace).len(), 12);
-        keg(rt, &["create", "--image", &image, "--hook", &wanted, "c"]).run().silent();
+        keg(rt, &["create", "--image", &image, "--hook", &wanted, id]).run().silent();
         assert_eq!(points(&trace)[12..], POINTS[..3]);
-        rt.start("c").silent();
-        rt.wait_stopped("c");
-        rt.delete("c").silent();
+        rt.start(id).silent();
+        rt.wait_stopped(id);
+        rt.delete(id).silent();
         assert_eq!(points(&trace)[12..], POINTS);
     });
 }
@@ -70,6 +71,7 @@ fn unpack_and_run_and_create_put_hooks_in_place() {
 #[test]
 fn a_hook_of_an_image_that_cannot_be_had_leaves_nothing() {
     with_runtime(|rt| {
+        let id = &*rt.unique();
         if !unpacks(rt) {
             return;
         }
@@ -84,14 +86,14 @@ fn a_hook_of_an_image_that_cannot_be_had_leaves_nothing() {
             ),
             (vec!["unpack", "--image", "/no/layout", "--hook", &wanted, &place], "/no/layout"),
             (
-                vec!["run", "--image", &image, "--hook", "trace=/no/such/file", "c"],
+                vec!["run", "--image", &image, "--hook", "trace=/no/such/file", id],
                 "no such file or directory",
             ),
         ] {
             let message = keg(rt, &words).run().fails_with(why);
             assert_eq!(message.lines().count(), 1, "{message}");
             assert!(!bundle.exists() && !trace.exists(), "{words:?}");
-            assert!(!rt.root().join("@bundles/c").exists(), "{words:?}");
+            assert!(!rt.root().join("@bundles").join(id).exists(), "{words:?}");
         }
     });
 }

@@ -142,19 +142,20 @@ fn a_killed_repacking() {
 #[test]
 fn a_killed_run_of_an_image() {
     with_runtime(|rt| {
+        let id = &*rt.unique();
         if !unpacks(rt) {
             return;
         }
         let image = format!("{}:latest", images().join("small").display());
-        let words = ["run", "--image", &image, "c", "--", "3"];
+        let words = ["run", "--image", &image, id, "--", "3"];
         let run = || rt.command(&words).run().code();
         let made = ["mkdirat", "renameat", "symlinkat", "linkat"];
         let mut killed = 0;
         for (name, nth) in made.iter().flat_map(|name| [1, 2, 5].map(|nth| (*name, nth))) {
             let point = Point { name: name.to_owned(), nth };
             killed += usize::from(interrupt(rt, &words, &point, KILL, true).status.code() != Some(3));
-            if rt.command(&["state", "c"]).run().status.success() {
-                rt.delete_force("c");
+            if rt.command(&["state", id]).run().status.success() {
+                rt.delete_force(id);
             }
             assert_eq!(run(), 3, "{point:?}");
             let bundles = rt.root().join("@bundles");

@@ -144,6 +144,7 @@ fn by_buildah(rt: &Runtime, rootfs: &Path) {
 #[test]
 fn nothing_changed_makes_no_layer_and_the_new_image_runs() {
     with_runtime(|rt| {
+        let id = &*rt.unique();
         if !unpacks(rt) {
             return;
         }
@@ -156,7 +157,7 @@ fn nothing_changed_makes_no_layer_and_the_new_image_runs() {
         let again = rt.dir().join("again");
         unpack(rt, &image, &again).ok();
         same(rt, "keg", &rt.dir().join("bundle/rootfs"), &again.join("rootfs"));
-        assert_eq!(rt.command(&["run", "--image", &image, "c", "--", "5"]).run().code(), 5);
+        assert_eq!(rt.command(&["run", "--image", &image, id, "--", "5"]).run().code(), 5);
     });
 }
 

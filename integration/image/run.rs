@@ -37,16 +37,17 @@ fn gone(rt: &Runtime) {
 #[test]
 fn run_takes_an_image_and_leaves_nothing() {
     with_runtime(|rt| {
+        let id = &*rt.unique();
         if !unpacks(rt) {
             return;
         }
         let image = small();
         // The image's own entry point and arguments exit with 42.
         let run = |rest: &[&str]| -> Finished { rt.command(&words("run", &image, rest)).run() };
-        assert_eq!(run(&["c"]).code(), 42);
+        assert_eq!(run(&[id]).code(), 42);
         gone(rt);
         // Other arguments for the same entry point.
-        let other = run(&["c", "--", "7"]);
+        let other = run(&[id, "--", "7"]);
         assert_eq!(other.code(), 7, "{}", other.describe());
         assert_eq!(other.stderr(), "", "progress is for terminals here");
         gone(rt);
@@ -56,20 +57,21 @@ fn run_takes_an_image_and_leaves_nothing() {
 #[test]
 fn the_bundle_of_a_created_container_goes_with_it() {
     with_runtime(|rt| {
+        let id = &*rt.unique();
         if !unpacks(rt) {
             return;
         }
         let image = small();
-        rt.command(&words("create", &image, &["c"])).run().silent();
-        let bundle = rt.root().join("@bundles/c");
-        assert_eq!(rt.state("c")["bundle"], json!(bundle));
+        rt.command(&words("create", &image, &[id])).run().silent();
+        let bundle = rt.root().join("@bundles").join(id);
+        assert_eq!(rt.state(id)["bundle"], json!(bundle));
         assert!(bundle.join("rootfs/bin/busybox").is_file());
-        let again = rt.command(&words("create", &image, &["c"])).run().fails_with("exist");
+        let again = rt.command(&words("create", &image, &[id])).run().fails_with("exist");
         assert!(!again.contains("bundle"), "{again}");
         assert!(bundle.exists(), "the first container lost its bundle");
-        rt.start("c").silent();
-        rt.wait_stopped("c");
-        rt.delete("c").silent();
+        rt.start(id).silent();
+        rt.wait_stopped(id);
+        rt.delete(id).silent();
         gone(rt);
     });
 }
@@ -77,14 +79,15 @@ fn the_bundle_of_a_created_container_goes_with_it() {
 #[test]
 fn a_detached_container_keeps_its_bundle_until_it_is_deleted() {
     with_runtime(|rt| {
+        let id = &*rt.unique();
         if !unpacks(rt) {
             return;
         }
         let image = small();
-        rt.command(&words("run", &image, &["--detach", "c"])).redirect(">/dev/null 2>&1").run().ok();
-        rt.wait_stopped("c");
-        assert!(rt.root().join("@bundles/c").exists());
-        rt.delete("c").silent();
+        rt.command(&words("run", &image, &["--detach", id])).redirect(">/dev/null 2>&1").run().ok();
+        rt.wait_stopped(id);
+        assert!(rt.root().join("@bundles").join(id).exists());
+        rt.delete(id).silent();
         gone(rt);
     });
 }
@@ -92,14 +95,15 @@ fn a_detached_container_keeps_its_bundle_until_it_is_deleted() {
 #[test]
 fn a_kept_bundle_stays_and_can_be_used_again() {
     with_runtime(|rt| {
+        let id = &*rt.unique();
         if !unpacks(rt) {
             return;
         }
         let image = small();
-        assert_eq!(rt.command(&words("run", &image, &["--keep-bundle", "c"])).run().code(), 42);
+        assert_eq!(rt.command(&words("run", &image, &["--keep-bundle", id])).run().code(), 42);
         let kept = rt.root().join("@kept");
-        let bundle = kept.join("c").display().to_string();
-        assert_eq!(rt.command(&["run", "--bundle", &bundle, "c"]).run().code(), 42);
+        let bundle = kept.join(id).display().to_string();
+        assert_eq!(rt.command(&["run", "--bundle", &bundle, id]).run().code(), 42);
         fs::remove_dir_all(kept).unwrap();
         gone(rt);
     });
@@ -108,6 +112,7 @@ fn a_kept_bundle_stays_and_can_be_used_again() {
 #[test]
 fn a_container_that_cannot_be_made_leaves_no_bundle() {
     with_runtime(|rt| {
+        let id = &*rt.unique();
         if !unpacks(rt) {
             return;
         }
@@ -120,11 +125,11 @@ fn a_container_that_cannot_be_made_leaves_no_bundle() {
         layout.write(&rt.dir().join("layout"));
         let image = rt.dir().join("layout").display().to_string();
         for command in ["create", "run"] {
-            rt.command(&words(command, &image, &["c"])).run().fails_with("/does/not/exist");
+            rt.command(&words(command, &image, &[id])).run().fails_with("/does/not/exist");
             gone(rt);
         }
         let missing = rt.dir().join("nowhere").display().to_string();
-        rt.command(&words("run", &missing, &["c"])).run().fails_with("open image layout");
+        rt.command(&words("run", &missing, &[id])).run().fails_with("open image layout");
         gone(rt);
     });
 }
@@ -132,11 +137,12 @@ fn a_container_that_cannot_be_made_leaves_no_bundle() {
 #[test]
 fn delete_force_removes_what_a_killed_unpacking_left() {
     with_runtime(|rt| {
+        let id = &*rt.unique();
         if !unpacks(rt) {
             return;
         }
-        fs::create_dir_all(rt.root().join("@bundles/.c.keg-00000000/rootfs/etc")).unwrap();
-        rt.command(&["delete", "--force", "c"]).run().silent();
+        fs::create_dir_all(rt.root().join(format!("@bundles/.{id}.keg-00000000/rootfs/etc"))).unwrap();
+        rt.command(&["delete", "--force", id]).run().silent();
         gone(rt);
     });
 }
