@@ -30,6 +30,17 @@ pub fn apply(
     limits: &Limits,
     progress: &Progress,
 ) -> Result<Totals, Error> {
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    apply_on(processors, tree, chosen, limits, progress)
+}
+
+fn apply_on(
+    processors: usize,
+    tree: &mut Tree,
+    chosen: &Chosen,
+    limits: &Limits,
+    progress: &Progress,
+) -> Result<Totals, Error> {
     let layers = &chosen.layers;
     let algorithms: Vec<_> =
         layers.iter().map(|layer| (layer.digest.algorithm(), layer.diff_id.algorithm())).collect();
@@ -37,7 +48,7 @@ pub fn apply(
     let mut totals = Totals::default();
     let hashing = Hashing::new(&algorithms);
     let (inflated, found, applied) = thread::scope(|scope| {
-        let hasher = (processors() > 2).then(|| {
+        let hasher = (processors > 2).then(|| {
             let (jobs, work) = mpsc::channel();
             scope.spawn(|| hashing.run(&{ work }));
             jobs
@@ -66,10 +77,6 @@ pub fn apply(
     timing::lap("wait for the digests");
     layer::finish(tree).map_err(|error| Error::Attributes(Box::new(error)))?;
     Ok(totals)
-}
-
-fn processors() -> usize {
-    thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
@@ -152,6 +159,77 @@ fn verdict(
                 Some(error) => Err(error),
                 None if found.plain == layer.diff_id => Ok(bytes),
                 None => Err(layer::Error::WrongDiffId { said: layer.diff_id.clone(), found: found.plain }),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(dead_code)]
+#[path = "../../tests/image/layout.rs"]
+mod made;
+
+#[cfg(test)]
+mod tests {
+    use super::{Chosen, Totals, apply_on, made};
+    use crate::image::layer::{Owners, Tree};
+    use crate::image::layout::Layout;
+    use crate::image::limits::Limits;
+    use crate::image::reference::Wanted;
+    use crate::image::{check, select};
+    use crate::sys::fd;
+
+    const LAYERS: u8 = 5;
+    const SIZE: usize = 300_000;
+
+    fn content(layer: u8) -> Vec<u8> {
+        (0..SIZE).map(|at| layer ^ (at / 251) as u8).collect()
+    }
+
+    fn layer(number: u8) -> Vec<u8> {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(SIZE as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        let mut builder = tar::Builder::new(Vec::new());
+        builder.append_data(&mut header, number.to_string(), &content(number)[..]).unwrap();
+        builder.into_inner().unwrap()
+    }
+
+    /// Also those threads that this machine has no processors for.
+    #[test]
+    fn so_many_processors_and_the_same_tree() {
+        let place = tempfile::tempdir().unwrap();
+        let layers: Vec<_> = (0..LAYERS).map(layer).collect();
+        let limits = Limits::default();
+        for processors in [1, 3, 64] {
+            for damaged in [false, true] {
+                let mut made = made::Layout::of(&layers);
+                if damaged {
+                    made.edit_config(|config| config["rootfs"]["diff_ids"][3] = made::sha256(b"").into());
+                }
+                let (layout, root) = (place.path().join("layout"), place.path().join("root"));
+                made.write(&layout);
+                std::fs::create_dir(&root).unwrap();
+                let layout = Layout::open(&layout, limits.document_bytes).unwrap();
+                let image = select::select(&layout, &Wanted::Only, None, &limits).unwrap();
+                let layers = check(&layout, &image).unwrap();
+                let chosen = Chosen { layout, image, layers };
+                let owners = Owners::of_this_process();
+                let mut tree = Tree::new(fd::open_dir(&root).unwrap(), &limits, owners);
+                let done = apply_on(processors, &mut tree, &chosen, &limits, &chosen.progress());
+                if damaged {
+                    let error = done.unwrap_err().to_string();
+                    assert!(error.starts_with("layer 4 of 5"), "{processors}: {error}");
+                } else {
+                    let bytes = u64::from(LAYERS) * layer(0).len() as u64;
+                    assert_eq!(done.unwrap(), Totals { bytes, entries: LAYERS.into() }, "{processors}");
+                    for number in 0..LAYERS {
+                        let there = std::fs::read(root.join(number.to_string())).unwrap();
+                        assert!(there == content(number), "{processors}: file {number}");
+                    }
+                }
+                std::fs::remove_dir_all(root).unwrap();
             }
         }
     }
