@@ -5,6 +5,7 @@ mod bad_input;
 #[path = "../../tests/image/cases.rs"]
 mod cases;
 mod compare;
+mod defaults;
 mod fruit;
 mod generated;
 mod hooks;

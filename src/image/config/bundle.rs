@@ -76,13 +76,18 @@ pub struct Mount {
     #[serde(rename = "type")]
     pub kind: &'static str,
     pub source: Cow<'static, str>,
-    pub options: Vec<&'static str>,
+    pub options: Vec<Cow<'static, str>>,
 }
 
 impl From<Bind> for Mount {
     fn from(bind: Bind) -> Self {
         let Bind { destination, kind, source, options } = bind;
-        Self { destination, kind, source: source.into(), options: options.to_vec() }
+        Self {
+            destination,
+            kind,
+            source: source.into(),
+            options: options.iter().map(|option| Cow::from(*option)).collect(),
+        }
     }
 }
 

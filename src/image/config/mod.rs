@@ -3,14 +3,19 @@
 mod bundle;
 mod user;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
+use std::path::Path;
 
+use nix::fcntl::OFlag;
 use oci_spec::runtime::LinuxSeccomp;
 use serde::Serialize;
 
 use super::document::{Execution, ImageConfig};
 use crate::spec::shipped::Additions;
+use crate::sys::fd::{self, Resolve};
+use crate::sys::{self, Errno};
 use bundle::{
     CAPABILITIES, Capabilities, Config, DeviceRule, Linux, MASKED_PATHS, MOUNTS, Mapping, Mount, NAMESPACES,
     Namespace, Process, READONLY_PATHS, Resources, Rlimit, Root,
@@ -31,6 +36,14 @@ pub enum Error {
     /// A volume that is no directory of the image.
     #[error("volume {0:?} is no path in the image")]
     Volume(String),
+    /// What the image has at the place of one.
+    #[error("look at volume {path:?}")]
+    VolumeRoot {
+        /// Which.
+        path: String,
+        /// Why.
+        source: sys::Error,
+    },
     /// It cannot be written as JSON.
     #[error("write as JSON")]
     Json(#[from] serde_json::Error),
@@ -80,13 +93,13 @@ pub fn convert(
     seccomp: Option<LinuxSeccomp>,
     changes: &Changes,
 ) -> Result<Vec<u8>, Error> {
-    let user = user::resolve(&image.config.user, root)?;
+    let user = user::resolve(&image.config.user, &root)?;
     let config = Config {
         oci_version: "1.0.2",
         process: process(&image.config, &user, changes)?,
         root: Root { path: "rootfs", readonly: false },
         hostname: "keg",
-        mounts: mounts(&image.config, runner)?
+        mounts: mounts(&image.config, &root, runner)?
             .into_iter()
             .chain(changes.additions.mounts.iter().cloned().map(Mount::from))
             .collect(),
@@ -147,18 +160,18 @@ fn process(execution: &Execution, user: &user::User, changes: &Changes) -> Resul
 }
 
 /// The usual mounts, and one for each volume, which begins with what the image has there.
-fn mounts(execution: &Execution, runner: Runner) -> Result<Vec<Mount>, Error> {
+fn mounts(execution: &Execution, root: impl AsFd, runner: Runner) -> Result<Vec<Mount>, Error> {
     let mut mounts = Vec::new();
     for (destination, kind, source, options) in MOUNTS {
         let mut mount = Mount {
             destination: (*destination).to_owned(),
             kind,
             source: (*source).into(),
-            options: options.to_vec(),
+            options: options.iter().map(|option| Cow::from(*option)).collect(),
         };
         if runner != Runner::Root {
             // In a user namespace with one user there is no group 5.
-            mount.options.retain(|option| *option != "gid=5");
+            mount.options.retain(|option| option != "gid=5");
         }
         mounts.push(mount);
     }
@@ -167,14 +180,32 @@ fn mounts(execution: &Execution, runner: Runner) -> Result<Vec<Mount>, Error> {
         if volume.contains('\0') || parts().any(|part| part == "..") || parts().next().is_none() {
             return Err(Error::Volume(volume.clone()));
         }
-        mounts.push(Mount {
-            destination: parts().fold(String::new(), |path, part| path + "/" + part),
-            kind: "tmpfs",
-            source: "tmpfs".into(),
-            options: vec!["nosuid", "nodev", "tmpcopyup"],
-        });
+        let destination = parts().fold(String::new(), |path, part| path + "/" + part);
+        let mut options: Vec<Cow<'_, str>> = ["nosuid", "nodev", "tmpcopyup"].map(Cow::from).into();
+        // Somebody who is not root owns everything there is.
+        if runner == Runner::Root {
+            options.extend(owner(&root, &destination)?);
+        }
+        mounts.push(Mount { destination, kind: "tmpfs", source: "tmpfs".into(), options });
     }
     Ok(mounts)
+}
+
+/// Who owns the directory that a volume covers: runtimes copy what is in it and its mode, but not that.
+fn owner(root: impl AsFd, path: &str) -> Result<Vec<Cow<'static, str>>, Error> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+    let stat = match fd::open(root, Path::new(path), Resolve::InRoot, flags, 0).and_then(fd::stat) {
+        Ok(stat) => stat,
+        // The runtime makes it, or says why it cannot.
+        Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => {
+            return Ok(Vec::new());
+        }
+        Err(source) => return Err(Error::VolumeRoot { path: path.to_owned(), source }),
+    };
+    Ok(match (stat.st_uid, stat.st_gid) {
+        (0, 0) => Vec::new(),
+        (uid, gid) => vec![format!("uid={uid}").into(), format!("gid={gid}").into()],
+    })
 }
 
 fn linux(runner: Runner, seccomp: Option<LinuxSeccomp>) -> Linux {

@@ -71,6 +71,98 @@ fn an_image_that_says_nothing_gets_defaults() {
     assert_eq!(config.get("annotations"), None);
 }
 
+/// Word for word, so that no container loses or gains anything unnoticed; `integration/image/defaults.rs` compares with containerd's.
+#[test]
+fn what_every_container_gets() {
+    let config = converted("{}", Runner::Root).unwrap();
+    let capabilities = serde_json::json!([
+        "CAP_CHOWN",
+        "CAP_DAC_OVERRIDE",
+        "CAP_FSETID",
+        "CAP_FOWNER",
+        "CAP_MKNOD",
+        "CAP_NET_RAW",
+        "CAP_SETGID",
+        "CAP_SETUID",
+        "CAP_SETFCAP",
+        "CAP_SETPCAP",
+        "CAP_NET_BIND_SERVICE",
+        "CAP_SYS_CHROOT",
+        "CAP_KILL",
+        "CAP_AUDIT_WRITE"
+    ]);
+    let sets =
+        serde_json::json!({"bounding": capabilities, "effective": capabilities, "permitted": capabilities});
+    assert_eq!(config["process"]["capabilities"], sets);
+    assert_eq!(config["process"]["noNewPrivileges"], true);
+    assert_eq!(
+        config["process"]["rlimits"],
+        serde_json::json!([{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}])
+    );
+    let mounts: Vec<_> = config["mounts"].as_array().unwrap().iter().map(described).collect();
+    assert_eq!(
+        mounts,
+        [
+            "proc proc /proc nosuid,noexec,nodev",
+            "tmpfs tmpfs /dev nosuid,strictatime,mode=755,size=65536k",
+            "devpts devpts /dev/pts nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5",
+            "tmpfs shm /dev/shm nosuid,noexec,nodev,mode=1777,size=65536k",
+            "mqueue mqueue /dev/mqueue nosuid,noexec,nodev",
+            "sysfs sysfs /sys nosuid,noexec,nodev,ro",
+            "cgroup cgroup /sys/fs/cgroup nosuid,noexec,nodev,relatime,ro",
+        ]
+    );
+    let linux = &config["linux"];
+    let masked = "/proc/acpi /proc/asound /proc/interrupts /proc/kcore /proc/keys /proc/latency_stats /proc/timer_list \
+                  /proc/timer_stats /proc/sched_debug /proc/scsi /sys/firmware /sys/devices/virtual/powercap";
+    let read_only = "/proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger";
+    for (field, paths) in [("maskedPaths", masked), ("readonlyPaths", read_only)] {
+        assert_eq!(linux[field], serde_json::json!(paths.split(' ').collect::<Vec<_>>()));
+    }
+    assert_eq!(linux["resources"]["devices"], serde_json::json!([{"allow": false, "access": "rwm"}]));
+}
+
+/// TYPE SOURCE DESTINATION OPTIONS
+fn described(mount: &Value) -> String {
+    let text = |field: &str| mount[field].as_str().unwrap();
+    let options: Vec<_> =
+        mount["options"].as_array().unwrap().iter().map(|option| option.as_str().unwrap()).collect();
+    format!("{} {} {} {}", text("type"), text("source"), text("destination"), options.join(","))
+}
+
+#[test]
+fn a_volume_begins_with_what_the_image_has() {
+    let image = r#"{"config":{"Volumes":{"/b":{},"a/./c/":{}}}}"#;
+    for runner in [Runner::Root, Runner::Rootless { uid: 1000, gid: 100 }] {
+        let config = converted(image, runner).unwrap();
+        let mounts: Vec<_> = config["mounts"].as_array().unwrap().iter().map(described).collect();
+        let volumes = &mounts[mounts.len() - 2..];
+        assert_eq!(
+            volumes,
+            ["tmpfs tmpfs /b nosuid,nodev,tmpcopyup", "tmpfs tmpfs /a/c nosuid,nodev,tmpcopyup"]
+        );
+    }
+}
+
+#[test]
+fn where_and_with_what_path_a_program_starts() {
+    const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    for (directory, cwd) in [("", "/"), ("/w", "/w"), ("srv/app", "/srv/app"), ("/", "/")] {
+        let image = format!(r#"{{"config":{{"WorkingDir":"{directory}"}}}}"#);
+        assert_eq!(converted(&image, Runner::Root).unwrap()["process"]["cwd"], cwd, "{directory:?}");
+    }
+    for (given, env) in [
+        ("[]", vec![PATH]),
+        (r#"["A=b"]"#, vec![PATH, "A=b"]),
+        (r#"["A=b","PATH=/own"]"#, vec!["A=b", "PATH=/own"]),
+        (r#"["PATH="]"#, vec!["PATH="]),
+        (r#"["PATHS=/own"]"#, vec![PATH, "PATHS=/own"]),
+    ] {
+        let config = converted(&format!(r#"{{"config":{{"Env":{given}}}}}"#), Runner::Root).unwrap();
+        assert_eq!(config["process"]["env"], serde_json::json!(env), "{given}");
+    }
+}
+
 #[test]
 fn who_is_not_root_gets_a_user_namespace() {
     let config = converted("{}", Runner::Rootless { uid: 1000, gid: 100 }).unwrap();
