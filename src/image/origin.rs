@@ -21,6 +21,9 @@ pub struct Origin {
     media_type: String,
     manifest: String,
     size: u64,
+    /// The manifest itself, in base 64, where the index of the layout carried it: it may be nowhere else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    data: Option<String>,
     unpacked_seconds: i64,
     unpacked_nanoseconds: u32,
     /// The latest time that files of the image have, where such a limit was set when it was made from this bundle.
@@ -37,6 +40,7 @@ impl Origin {
             media_type: manifest.media_type.clone(),
             manifest: manifest.digest().map_or_else(|error| error.0, |digest| digest.to_string()),
             size: manifest.size,
+            data: manifest.data.clone(),
             unpacked_seconds: since.as_secs().cast_signed(),
             unpacked_nanoseconds: since.subsec_nanos(),
             latest: None,
@@ -51,6 +55,7 @@ impl Origin {
             media_type: manifest.media_type.clone(),
             manifest: digest,
             size: manifest.size,
+            data: manifest.data.clone(),
             latest,
             ..self
         }
@@ -58,7 +63,9 @@ impl Origin {
 
     /// The manifest of the image.
     pub fn descriptor(&self) -> Result<Descriptor, InvalidDigest> {
-        Ok(Descriptor::new(&self.media_type, &Digest::parse(&self.manifest)?, self.size))
+        let mut descriptor = Descriptor::new(&self.media_type, &Digest::parse(&self.manifest)?, self.size);
+        descriptor.data.clone_from(&self.data);
+        Ok(descriptor)
     }
 
     /// When the bundle held that image and nothing else.

@@ -6,7 +6,7 @@ use super::world::names;
 use super::{Item, Layout, World, dir, file, symlink, tar};
 
 /// The files of a layout as entries of an archive.
-fn entries(layout: &Layout) -> Vec<Item> {
+pub fn entries(layout: &Layout) -> Vec<Item> {
     let mut entries = vec![dir("./blobs/"), dir("blobs/sha256/")];
     for (digest, bytes) in &layout.blobs {
         entries.push(file(format!("blobs/{}", digest.replace(':', "/")), bytes));

@@ -14,6 +14,7 @@ mod inspect;
 mod layout;
 mod limits;
 mod repack;
+mod repack_bases;
 mod selection;
 mod sweep;
 mod tar;

@@ -1,21 +1,26 @@
 //! From a bundle back to an image: unpacked again, it is what the bundle had become, and nothing is in the layer that need not be.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use keg::image::{self, Changes, LayerCompression, Limits, Progress, RepackOptions, Repacked, UnpackOptions};
+use keg::sys::xattr;
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::{Mode, SFlag, UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
 use serde_json::{Value, json};
 
-use super::world::names;
-use super::{Layout, dir, file, hardlink, symlink as link, tar};
+use super::world::{is_root, names};
+use super::{Layout, chr, dir, file, hardlink, symlink as link, tar};
 
 /// A layout with one image of two layers, and bundles of it.
-struct Shop {
+pub struct Shop {
     dir: tempfile::TempDir,
 }
 
-fn layout() -> Layout {
+pub fn layout() -> Layout {
     let lower = tar(&[
         dir("d"),
         file("d/one", "one"),
@@ -37,17 +42,21 @@ fn layout() -> Layout {
 
 impl Shop {
     fn open() -> Self {
+        Self::with(&layout())
+    }
+
+    pub fn with(layout: &Layout) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        layout().write(&dir.path().join("layout"));
+        layout.write(&dir.path().join("layout"));
         Self { dir }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// The root file system of a new bundle.
-    fn unpack(&self, image: &str, bundle: &str) -> PathBuf {
+    pub fn unpack(&self, image: &str, bundle: &str) -> PathBuf {
         let options = UnpackOptions {
             image: self.path(image).display().to_string().parse().unwrap(),
             bundle: self.path(bundle),
@@ -60,7 +69,7 @@ impl Shop {
         self.path(bundle).join("rootfs")
     }
 
-    fn options(&self, bundle: &str, tag: &str) -> RepackOptions {
+    pub fn options(&self, bundle: &str, tag: &str) -> RepackOptions {
         RepackOptions {
             bundle: self.path(bundle),
             layout: self.path("layout"),
@@ -76,21 +85,21 @@ impl Shop {
         }
     }
 
-    fn json(&self, layout: &str, digest: &str) -> Value {
+    pub fn json(&self, layout: &str, digest: &str) -> Value {
         let path = self.path(layout).join("blobs").join(digest.replace(':', "/"));
         serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
     }
 
-    fn manifest(&self, layout: &str, made: &Repacked) -> Value {
+    pub fn manifest(&self, layout: &str, made: &Repacked) -> Value {
         self.json(layout, &made.digest.to_string())
     }
 
-    fn config(&self, layout: &str, made: &Repacked) -> Value {
+    pub fn config(&self, layout: &str, made: &Repacked) -> Value {
         self.json(layout, self.manifest(layout, made)["config"]["digest"].as_str().unwrap())
     }
 
     /// The names in the uppermost layer, as tar lists them.
-    fn listed(&self, made: &Repacked) -> Vec<String> {
+    pub fn listed(&self, made: &Repacked) -> Vec<String> {
         let digest =
             self.manifest("layout", made)["layers"].as_array().unwrap().last().unwrap()["digest"].clone();
         let blob = self.path("layout/blobs").join(digest.as_str().unwrap().replace(':', "/"));
@@ -100,7 +109,7 @@ impl Shop {
     }
 }
 
-fn repack(options: &RepackOptions) -> Result<Repacked, String> {
+pub fn repack(options: &RepackOptions) -> Result<Repacked, String> {
     fn chain(error: &dyn std::error::Error) -> String {
         error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {}", chain(source)))
     }
@@ -114,7 +123,7 @@ fn repack(options: &RepackOptions) -> Result<Repacked, String> {
 }
 
 /// Everything that an image carries, by path.
-fn tree(root: &Path) -> Vec<String> {
+pub fn tree(root: &Path) -> Vec<String> {
     fn visit(path: &Path, root: &Path, found: &mut Vec<String>) {
         let about = fs::symlink_metadata(path).unwrap();
         let content = if about.is_symlink() {
@@ -255,6 +264,70 @@ fn contents_settle_what_attributes_do_not() {
     assert_eq!(fs::read(shop.unpack("layout:v2", "again").join("same")).unwrap(), b"bbbb");
 }
 
+/// Each of these alone makes a file another one.
+#[test]
+fn one_attribute_is_a_change() {
+    type Change = (&'static str, bool, fn(&Path));
+    let set_time = |path: &Path, time| {
+        let time = [TimeSpec::new(1, 0), time];
+        utimensat(AT_FDCWD, path, &time[0], &time[1], UtimensatFlags::NoFollowSymlink).unwrap();
+    };
+    let changes: [Change; 10] = [
+        ("d/one", true, |path| chown(path, Some(7), None).unwrap()),
+        ("d/one", true, |path| chown(path, None, Some(7)).unwrap()),
+        ("s", true, |path| lchown(path, Some(7), None).unwrap()),
+        ("d/one", false, |path| fs::set_permissions(path, PermissionsExt::from_mode(0o640)).unwrap()),
+        ("d/one", false, |_| {}),
+        ("d/one", false, |path| set_xattr(path, "v")),
+        ("coloured", false, |path| set_xattr(path, "other")),
+        ("s", false, |path| {
+            fs::remove_file(path).unwrap();
+            symlink("D", path).unwrap();
+        }),
+        ("d/deep", false, |path| fs::set_permissions(path, PermissionsExt::from_mode(0o700)).unwrap()),
+        ("dev", true, |path| {
+            fs::remove_file(path).unwrap();
+            let numbers = nix::sys::stat::makedev(1, 5);
+            nix::sys::stat::mknod(path, SFlag::S_IFCHR, Mode::from_bits_truncate(0o644), numbers).unwrap();
+        }),
+    ];
+    let mut lower = vec![dir("d"), file("d/one", "one"), dir("d/deep"), link("s", "d")];
+    lower.push(file("coloured", "").pax("SCHILY.xattr.user.colour", "green"));
+    if is_root() {
+        lower.push(chr("dev", 1, 3));
+    }
+    let layout = Layout::of(&[tar(&lower)]);
+    for (number, (name, needs_root, change)) in changes.into_iter().enumerate() {
+        if needs_root && !is_root() {
+            continue;
+        }
+        let shop = Shop::with(&layout);
+        let root = shop.unpack("layout", "bundle");
+        let path = root.join(name);
+        let before = fs::symlink_metadata(&path).unwrap();
+        change(&path);
+        // Everything else is as it was; but for the one whose time is the change.
+        let late = i64::from(number == 4);
+        set_time(&path, TimeSpec::new(before.mtime() + late, before.mtime_nsec()));
+        let made = repack(&shop.options("bundle", "v2")).unwrap();
+        let listed = shop.listed(&made);
+        let last = listed.last().unwrap().trim_end_matches('/').to_owned();
+        let above = if name.contains('/') { 3 } else { 2 };
+        assert_eq!((last.as_str(), listed.len()), (name, above), "change {number}: {listed:?}");
+        let again = shop.unpack("layout:v2", "again");
+        assert_eq!(tree(&again), tree(&root), "change {number}");
+        let colour = |root: &Path| {
+            let is_file = fs::symlink_metadata(root.join(name)).unwrap().is_file();
+            is_file.then(|| xattr::get(fs::File::open(root.join(name)).unwrap(), b"user.colour").unwrap())
+        };
+        assert_eq!(colour(&again), colour(&root), "change {number}");
+    }
+}
+
+fn set_xattr(path: &Path, value: &str) {
+    xattr::set(fs::File::open(path).unwrap(), b"user.colour", value.as_bytes()).unwrap();
+}
+
 /// A file with several names is in the layer under all of them, or under none.
 #[test]
 fn names_of_one_file_stay_together() {
@@ -342,6 +415,25 @@ fn a_name_is_taken_from_whoever_had_it_and_nothing_else_changes() {
     assert_eq!(index["manifests"][0], other);
     assert_eq!(index["manifests"][1]["digest"], made.digest.to_string());
     assert_eq!(index["manifests"].as_array().unwrap().len(), 2);
+}
+
+/// Layers have none. What stood at its place is gone all the same.
+#[test]
+fn sockets_are_left_out_and_said() {
+    let shop = Shop::open();
+    let root = shop.unpack("layout", "bundle");
+    fs::remove_file(root.join("gone")).unwrap();
+    fs::remove_dir_all(root.join("d/deep")).unwrap();
+    for name in ["gone", "d/deep", "new"] {
+        UnixListener::bind(root.join(name)).unwrap();
+    }
+    let made = repack(&shop.options("bundle", "v2")).unwrap();
+    assert_eq!(made.notes.iter().collect::<Vec<_>>(), ["a socket was left out: layers have none"]);
+    assert!(made.to_string().ends_with("\n  note: a socket was left out: layers have none\n"), "{made}");
+    assert_eq!(shop.listed(&made), ["d/.wh.deep", ".wh.gone", "./", "d/"]);
+    let again = shop.unpack("layout:v2", "again");
+    assert!(!again.join("gone").exists() && !again.join("d/deep").exists() && !again.join("new").exists());
+    assert_eq!(repack(&shop.options("bundle", "v3")).unwrap().layer, None);
 }
 
 #[test]
