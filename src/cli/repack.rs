@@ -8,7 +8,7 @@ use clap::ArgAction;
 use super::args::absolute;
 use super::commands::{Command, Typed};
 use super::progress::{Display, Style};
-use crate::image::{self, ImageRef, LayerCompression, Limits, RepackOptions, Wanted};
+use crate::image::{self, ImageRef, LayerCompression, Limits, RepackOptions, Repacked, Wanted};
 use crate::ops;
 
 /// `repack`
@@ -97,7 +97,22 @@ pub fn repack(args: &RepackArgs) -> ops::Result<String> {
     let done = image::repack(&options, &mut |progress| display.show(progress));
     display.end();
     let done = done?;
-    Ok(if args.quiet { String::new() } else { done.to_string() })
+    Ok(match args.progress {
+        _ if args.quiet => String::new(),
+        Style::Json => as_json(&options, &done),
+        _ => done.to_string(),
+    })
+}
+
+fn as_json(options: &RepackOptions, done: &Repacked) -> String {
+    let layer = done.layer.as_ref();
+    let layer = layer.map(|(deleted, entries, size)| {
+        serde_json::json!({"deleted": deleted, "entries": entries, "compressed": size})
+    });
+    let document = serde_json::json!({
+        "layout": options.layout.display().to_string(), "tags": options.tags, "digest": done.digest.to_string(), "layer": layer, "notes": done.notes,
+    });
+    format!("{document}\n")
 }
 
 fn compression(text: &str) -> Result<LayerCompression, String> {
