@@ -163,6 +163,10 @@ impl Compare<'_> {
             let kind = fd::file_type(&is);
             if kind == SFlag::S_IFSOCK {
                 found.changes.notes.insert("a socket was left out: layers have none".to_owned());
+                // Nothing can be put at the place of what was there.
+                if was.is_some() {
+                    found.changes.paths.insert(below, Change::Deleted);
+                }
                 continue;
             }
             found.new_names.add(&below, &is);

@@ -186,7 +186,9 @@ pub fn repack(options: &RepackOptions, watch: &mut dyn FnMut(&Progress)) -> Resu
     let progress = Progress::new([]);
     let work = || {
         let (done, next) = make(options, &origin, &base, &old, &new, began, &progress)?;
-        write_origin(&directory, &next)?;
+        let text = next.text();
+        store::place(&directory, origin::FILE, text.as_bytes(), options.sync)
+            .map_err(RepackError::Compare)?;
         Ok(done)
     };
     let done = watch::supervise(&progress, &interrupts, &mut |_| {}, work);
@@ -198,13 +200,9 @@ pub fn repack(options: &RepackOptions, watch: &mut dyn FnMut(&Progress)) -> Resu
 
 fn read_origin(options: &RepackOptions, directory: &OwnedFd) -> Result<Origin, RepackError> {
     let path = options.bundle.join(origin::FILE);
-    let text = fd::read_file(directory, Path::new(origin::FILE), 1 << 20)
+    let text = fd::read_file(directory, Path::new(origin::FILE), 8 << 20)
         .map_err(|source| RepackError::Origin { path, source })?;
     serde_json::from_slice(&text).map_err(|source| RepackError::Json { what: origin::FILE, source })
-}
-
-fn write_origin(directory: &OwnedFd, origin: &Origin) -> Result<(), RepackError> {
-    store::place(directory, origin::FILE, origin.text().as_bytes()).map_err(RepackError::Compare)
 }
 
 /// The image that the bundle was made of, by its digest alone: its name may be another image's by now.
@@ -258,10 +256,10 @@ fn make(
     let mut blobs = image.manifest.layers.clone();
     let manifest = if changes.paths.is_empty() {
         blobs.extend([image.manifest.config.clone(), image.descriptor.clone()]);
-        store.take(&base.layout, &blobs)?;
+        store.take(&base.layout, &blobs, progress)?;
         (image.descriptor.clone(), None)
     } else {
-        store.take(&base.layout, &blobs)?;
+        store.take(&base.layout, &blobs, progress)?;
         let layer = Layer::new(store.blob()?, options.compression, new, options.epoch, progress);
         let written = layer.write_changes(&changes)?;
         let deleted = changes.paths.values().filter(|change| **change == compare::Change::Deleted).count();

@@ -70,9 +70,9 @@ impl Store {
         // Nothing, or as far as somebody came who was killed.
         if names.iter().all(|name| name == Path::new("oci-layout")) {
             if !has("oci-layout") {
-                place(&root, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#).map_err(failed)?;
+                place(&root, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#, false).map_err(failed)?;
             }
-            place(&root, "index.json", br#"{"schemaVersion":2,"manifests":[]}"#).map_err(failed)?;
+            place(&root, "index.json", br#"{"schemaVersion":2,"manifests":[]}"#, false).map_err(failed)?;
         }
         lock::unlock(&root).map_err(failed)?;
         let blobs = make(&root, "blobs").and_then(|blobs| make(&blobs, "sha256")).map_err(failed)?;
@@ -100,7 +100,7 @@ impl Store {
     }
 
     /// Copies blobs of another layout, unless they are here. Each is verified.
-    pub fn take(&self, from: &Layout, blobs: &[Descriptor]) -> Result<(), RepackError> {
+    pub fn take(&self, from: &Layout, blobs: &[Descriptor], progress: &Progress) -> Result<(), RepackError> {
         for descriptor in blobs {
             let bad = |source| RepackError::Blob { digest: descriptor.digest().ok(), source };
             let digest = descriptor.digest().map_err(|error| bad(error.into()))?;
@@ -115,6 +115,9 @@ impl Store {
             blob.hasher = Hasher::new(digest.algorithm());
             let mut buffer = vec![0; 256 << 10];
             loop {
+                if progress.is_stopped() {
+                    return Err(RepackError::Stopped);
+                }
                 match section.read_at(&mut buffer, blob.size).map_err(|error| bad(error.into()))? {
                     0 => break,
                     count => blob.write_all(&buffer[..count]).map_err(|e| self.failed(errno("write", &e)))?,
@@ -158,12 +161,9 @@ impl Store {
             list.push(entry);
         }
         if sync {
-            file::sync_all(&self.root).map_err(failed)?;
+            file::sync_all(&self.blobs).map_err(failed)?;
         }
-        place(&self.root, "index.json", index.to_string().as_bytes()).map_err(failed)?;
-        if sync {
-            file::sync(&self.root).map_err(failed)?;
-        }
+        place(&self.root, "index.json", index.to_string().as_bytes(), sync).map_err(failed)?;
         lock::unlock(&self.root).map_err(failed)
     }
 }
@@ -183,15 +183,16 @@ fn hold(
     Ok(())
 }
 
-/// Puts a file in place, whole.
-pub fn place(dir: &OwnedFd, name: &str, content: &[u8]) -> sys::Result<()> {
+/// Puts a file in place, whole; with `sync` it is on the disk before it has its name, and the name afterwards.
+pub fn place(dir: &OwnedFd, name: &str, content: &[u8], sync: bool) -> sys::Result<()> {
     let (new, temporary) = new_file(dir, name)?;
     let done = fd::write_all(&new, content)
+        .and_then(|()| if sync { file::sync(&new) } else { Ok(()) })
         .and_then(|()| fd::rename(dir, Path::new(&temporary), dir, Path::new(name)));
     if done.is_err() {
         fd::unlink(dir, Path::new(&temporary)).unwrap_or(());
     }
-    done
+    done.and_then(|()| if sync { file::sync(dir) } else { Ok(()) })
 }
 
 /// The errno of an error of the standard library.
