@@ -422,6 +422,27 @@ fn a_failing_start_container_hook_fails_start() {
     });
 }
 
+/// By then the container's process is no longer the runtime's program, however quick the hook is.
+#[test]
+fn poststart_hooks_run_after_execve_and_before_start_returns() {
+    with_runtime(|rt| {
+        if !rt.only_keg("others call it before") {
+            return;
+        }
+        let bundle = rt.bundle();
+        bundle.args(&["/bin/sleep", "100"]);
+        let dir = bundle.arg();
+        let pid = format!("cat > {dir}/state; pid=$(sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/' {dir}/state)");
+        let hook = script(&bundle, "h", &format!("{pid}; readlink /proc/$pid/exe >{dir}/seen"));
+        set(&bundle, "poststart", json!([{"path": hook}]));
+        rt.create(&bundle, "c").silent();
+        assert!(!bundle.path().join("seen").exists(), "it ran before start");
+        rt.start("c").silent();
+        let seen = read(&bundle, "seen");
+        assert!(seen.ends_with("/bin/busybox\n"), "{seen:?}");
+    });
+}
+
 #[test]
 fn a_failing_poststart_hook_stops_the_container() {
     with_runtime(|rt| {
