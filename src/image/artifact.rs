@@ -1,6 +1,9 @@
 //! What lies in a layout beside images: signatures, lists of components, indexes of layers.
 
-use super::document::{Descriptor, Index, Manifest};
+use super::document::{self, Descriptor, Document, Index, Kind, Manifest};
+use super::platform::Platform;
+
+const ATTESTATION: &str = "a build attestation";
 
 /// What an artifact of this type is called, with its article.
 fn name(media_type: &str) -> Option<&'static str> {
@@ -12,9 +15,14 @@ fn name(media_type: &str) -> Option<&'static str> {
         ("application/spdx", "a list of components (SPDX)"),
         ("text/spdx", "a list of components (SPDX)"),
         ("application/vnd.cyclonedx", "a list of components (CycloneDX)"),
+        ("application/vnd.syft", "a list of components (Syft)"),
+        ("application/sarif", "a report of findings (SARIF)"),
+        ("application/vnd.openvex", "a statement on vulnerabilities (OpenVEX)"),
         ("application/vnd.in-toto", "an in-toto attestation"),
+        ("application/vnd.dsse.envelope", "a signed attestation (DSSE)"),
         ("application/vnd.cncf.helm", "a Helm chart"),
         ("application/vnd.wasm", "a WebAssembly module"),
+        ("application/wasm", "a WebAssembly module"),
     ];
     known.iter().find(|(prefix, _)| media_type.starts_with(prefix)).map(|(_, name)| *name)
 }
@@ -29,17 +37,32 @@ pub fn from_descriptor(descriptor: &Descriptor) -> Option<String> {
         .annotations
         .get("vnd.docker.reference.type")
         .is_some_and(|kind| kind == "attestation-manifest");
-    if attests || descriptor.platform().is_some_and(|platform| platform.is_unknown()) {
-        return Some("a build attestation".to_owned());
+    if attests {
+        return Some(ATTESTATION.to_owned());
     }
-    (!descriptor.artifact_type.is_empty() && !is_image_config(&descriptor.artifact_type))
-        .then(|| describe(&descriptor.artifact_type))
+    if let Some(what) = descriptor.platform().and_then(|platform| from_platform(&platform)) {
+        return Some(what);
+    }
+    let is_foreign = document::kind_of(&descriptor.media_type) == Kind::Other;
+    typed(&descriptor.artifact_type).or_else(|| is_foreign.then(|| describe(&descriptor.media_type)))
 }
 
-/// What a manifest is, if it is no image.
-pub fn from_manifest(manifest: &Manifest) -> Option<String> {
-    if !manifest.artifact_type.is_empty() && !is_image_config(&manifest.artifact_type) {
-        return Some(describe(&manifest.artifact_type));
+/// What is for this platform, if nothing can be.
+pub fn from_platform(platform: &Platform) -> Option<String> {
+    platform.is_unknown().then(|| ATTESTATION.to_owned())
+}
+
+/// What a document is, if it is neither an image nor a list of images.
+pub fn from_document(document: &Document) -> Option<String> {
+    match document {
+        Document::Index(index) => from_index(index),
+        Document::Manifest(manifest) => from_manifest(manifest),
+    }
+}
+
+fn from_manifest(manifest: &Manifest) -> Option<String> {
+    if let Some(what) = typed(&manifest.artifact_type) {
+        return Some(what);
     }
     let config = &manifest.config.media_type;
     if !config.is_empty() && !is_image_config(config) {
@@ -53,14 +76,21 @@ pub fn from_manifest(manifest: &Manifest) -> Option<String> {
     if let Some(in_toto) = manifest.layers.iter().find(|layer| name(&layer.media_type).is_some()) {
         return Some(describe(&in_toto.media_type));
     }
-    let subject = manifest.subject.as_ref()?;
-    let about = subject.digest().map_or_else(|_| "another manifest".to_owned(), |digest| digest.to_string());
-    Some(format!("an artifact about {about}"))
+    manifest.subject.as_ref().map(about)
 }
 
-/// What an index is, if it says that it is no list of images.
-pub fn from_index(index: &Index) -> Option<String> {
-    (!index.artifact_type.is_empty()).then(|| describe(&index.artifact_type))
+fn from_index(index: &Index) -> Option<String> {
+    typed(&index.artifact_type).or_else(|| index.subject.as_deref().map(about))
+}
+
+/// What has this type of artifact, if it has one. Some say of an image that it is one.
+fn typed(artifact_type: &str) -> Option<String> {
+    (!artifact_type.is_empty() && !is_image_config(artifact_type)).then(|| describe(artifact_type))
+}
+
+fn about(subject: &Descriptor) -> String {
+    let about = subject.digest().map_or_else(|_| "another manifest".to_owned(), |digest| digest.to_string());
+    format!("an artifact about {about}")
 }
 
 fn is_image_config(media_type: &str) -> bool {

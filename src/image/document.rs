@@ -51,6 +51,11 @@ impl Descriptor {
         Digest::parse(&self.digest)
     }
 
+    /// The blob's digest as it stands, whatever it is.
+    pub fn digest_as_said(&self) -> &str {
+        &self.digest
+    }
+
     /// For which platform the blob is said to be.
     pub fn platform(&self) -> Option<Platform> {
         self.platform.as_ref().map(|given| Platform {
@@ -279,7 +284,7 @@ pub fn parse(bytes: &[u8], said: &str) -> Result<Document, Error> {
         let fits = match kind_of(said) {
             Kind::Index => matches!(document, Document::Index(_)),
             Kind::Manifest => matches!(document, Document::Manifest(_)),
-            Kind::Other => true,
+            Kind::Unsaid | Kind::Other => true,
         };
         if !fits {
             return Err(Error::Contradiction { said: said.to_owned(), is });
@@ -293,9 +298,11 @@ pub fn parse(bytes: &[u8], said: &str) -> Result<Document, Error> {
 pub enum Kind {
     /// An index or a manifest list.
     Index,
-    /// A manifest.
+    /// A manifest, or one of Docker's first kind, which is refused.
     Manifest,
-    /// Nothing keg knows of.
+    /// Nothing.
+    Unsaid,
+    /// Something that is neither.
     Other,
 }
 
@@ -305,7 +312,10 @@ pub fn kind_of(media_type: &str) -> Kind {
         "application/vnd.oci.image.index.v1+json"
         | "application/vnd.docker.distribution.manifest.list.v2+json" => Kind::Index,
         "application/vnd.oci.image.manifest.v1+json"
-        | "application/vnd.docker.distribution.manifest.v2+json" => Kind::Manifest,
+        | "application/vnd.docker.distribution.manifest.v2+json"
+        | "application/vnd.docker.distribution.manifest.v1+json"
+        | "application/vnd.docker.distribution.manifest.v1+prettyjws" => Kind::Manifest,
+        "" => Kind::Unsaid,
         _ => Kind::Other,
     }
 }

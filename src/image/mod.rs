@@ -8,6 +8,7 @@ mod archive;
 mod artifact;
 mod base64;
 mod blob;
+mod choices;
 mod config;
 mod document;
 mod error;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Operating system and processor, in Go's names (GOOS, GOARCH).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Platform {
     /// GOOS.
     pub os: String,
@@ -16,6 +16,22 @@ pub struct Platform {
     pub os_version: Option<String>,
     /// What the operating system must be able to do.
     pub os_features: Vec<String>,
+}
+
+/// How far what is offered is from what was wished for: the least fits best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Distance {
+    /// A version of the system was wished for, and none is named.
+    is_unversioned: bool,
+    /// By so much the variant is lower.
+    variant: u32,
+    /// So many features of the system are not made use of.
+    unused: usize,
+}
+
+impl Distance {
+    /// Of what is for any platform.
+    pub const FARTHEST: Self = Self { is_unversioned: true, variant: u32::MAX, unused: usize::MAX };
 }
 
 /// The text is no platform.
@@ -66,9 +82,8 @@ impl Platform {
         Some(number(major)? << 16 | number(minor)?)
     }
 
-    /// How well what `offered` names fits a wish for `self`: `None` not at all, 0 exactly, more is
-    /// worse. Of one architecture, lower variants run on higher ones.
-    pub fn distance(&self, offered: &Self) -> Option<u32> {
+    /// How well what `offered` names fits a wish for `self`, if at all. Of one architecture, lower variants run on higher ones.
+    pub fn distance(&self, offered: &Self) -> Option<Distance> {
         if self.os != offered.os || self.architecture != offered.architecture {
             return None;
         }
@@ -79,11 +94,17 @@ impl Platform {
         if offered.os_features.iter().any(|feature| !self.os_features.contains(feature)) {
             return None;
         }
-        match (self.level(), offered.level()) {
-            (Some(wanted), Some(has)) => wanted.checked_sub(has),
-            _ if self.variant == offered.variant => Some(0),
-            _ => None,
-        }
+        let variant = match (self.level(), offered.level()) {
+            (Some(wanted), Some(has)) => wanted.checked_sub(has)?,
+            _ if self.variant == offered.variant => 0,
+            _ => return None,
+        };
+        let unused = self.os_features.iter().filter(|feature| !offered.os_features.contains(feature)).count();
+        Some(Distance {
+            is_unversioned: self.os_version.is_some() && offered.os_version.is_none(),
+            variant,
+            unused,
+        })
     }
 }
 
@@ -133,26 +154,28 @@ impl fmt::Display for Platform {
 
 #[cfg(test)]
 mod tests {
-    use super::Platform;
+    use super::{Distance, Platform};
 
-    fn distance(wanted: &str, offered: &str) -> Option<u32> {
+    const EXACT: Option<Distance> = Some(Distance { is_unversioned: false, variant: 0, unused: 0 });
+
+    fn distance(wanted: &str, offered: &str) -> Option<Distance> {
         let parse = |text: &str| text.parse::<Platform>().unwrap();
         parse(wanted).distance(&parse(offered))
     }
 
     #[test]
     fn the_nearest_lower_variant_fits_best() {
-        assert_eq!(distance("linux/amd64", "linux/amd64"), Some(0));
-        assert_eq!(distance("linux/x86_64", "linux/amd64/v1"), Some(0));
+        assert_eq!(distance("linux/amd64", "linux/amd64"), EXACT);
+        assert_eq!(distance("linux/x86_64", "linux/amd64/v1"), EXACT);
         assert_eq!(distance("linux/amd64", "linux/amd64/v2"), None);
-        assert_eq!(distance("linux/arm64", "linux/arm64/v8"), Some(0));
+        assert_eq!(distance("linux/arm64", "linux/arm64/v8"), EXACT);
         assert_eq!(distance("linux/arm/v6", "linux/arm/v7"), None);
-        assert_eq!(distance("linux/arm", "linux/arm/v7"), Some(0));
+        assert_eq!(distance("linux/arm", "linux/arm/v7"), EXACT);
         assert!(distance("linux/arm/v7", "linux/arm/v6") < distance("linux/arm/v7", "linux/arm/v5"));
         assert!(distance("linux/amd64/v3", "linux/amd64/v2") < distance("linux/amd64/v3", "linux/amd64"));
         assert_eq!(distance("linux/amd64", "windows/amd64"), None);
         assert_eq!(distance("linux/arm64", "linux/arm/v7"), None);
-        assert_eq!(distance("linux/x/odd", "linux/x/odd"), Some(0));
+        assert_eq!(distance("linux/x/odd", "linux/x/odd"), EXACT);
         assert_eq!(distance("linux/x/odd", "linux/x/even"), None);
     }
 
@@ -161,10 +184,25 @@ mod tests {
         let wanted = Platform { os_version: Some("1".into()), ..Platform::host() };
         let other = Platform { os_version: Some("2".into()), ..Platform::host() };
         assert_eq!(wanted.distance(&other), None);
-        assert_eq!(wanted.distance(&wanted.clone()), Some(0));
+        assert_eq!(wanted.distance(&wanted.clone()), EXACT);
         let demanding = Platform { os_features: vec!["x".into()], ..Platform::host() };
         assert_eq!(Platform::host().distance(&demanding), None);
-        assert_eq!(demanding.distance(&demanding.clone()), Some(0));
+        assert_eq!(demanding.distance(&demanding.clone()), EXACT);
+        // The nearest first: the version, then the variant, then what is made use of.
+        let order = [
+            "linux(6+a)/amd64/v2",
+            "linux(6)/amd64/v2",
+            "linux(6+a)/amd64",
+            "linux(+a)/amd64/v2",
+            "linux/amd64",
+        ];
+        let distances: Vec<_> =
+            order.iter().map(|offered| distance("linux(6+a)/amd64/v2", offered).unwrap()).collect();
+        assert!(
+            distances[0] == EXACT.unwrap() && distances.is_sorted_by(|one, other| one < other),
+            "{distances:?}"
+        );
+        assert!(distances.iter().all(|distance| *distance < Distance::FARTHEST));
     }
 
     #[test]

@@ -5,10 +5,11 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::artifact;
 use super::blob;
+use super::choices::{choices, list};
 use super::document::{self, Descriptor, Document, ImageConfig, Kind, Manifest};
 use super::layout::Layout;
 use super::limits::Limits;
-use super::platform::Platform;
+use super::platform::{Distance, Platform};
 use super::reference::Wanted;
 use crate::types::{Digest, InvalidDigest};
 
@@ -88,19 +89,22 @@ pub struct Image {
     pub config: ImageConfig,
 }
 
-/// A manifest that may be the image, with the name of the entry of `index.json` that led to it.
-#[derive(Clone)]
+/// A manifest that may be the image, and which of the entries led to it.
 struct Candidate {
     descriptor: Descriptor,
-    name: Option<String>,
     entry: usize,
 }
 
 struct Search<'a> {
     layout: &'a Layout,
     limits: &'a Limits,
-    seen: HashSet<Digest>,
+    /// What `index.json` lists, or of it what was asked for.
+    entries: Vec<Descriptor>,
+    /// What has been visited. One manifest may be listed for several platforms.
+    seen: HashSet<(String, Option<Platform>)>,
     nodes: usize,
+    /// Why the first of those that could not be read could not be read.
+    unread: Option<Error>,
     candidates: Vec<Candidate>,
     artifacts: Vec<String>,
 }
@@ -112,69 +116,89 @@ pub fn select(
     wanted_platform: Option<&Platform>,
     limits: &Limits,
 ) -> Result<Image, Error> {
-    let mut search = Search {
-        layout,
-        limits,
-        seen: HashSet::new(),
-        nodes: 0,
-        candidates: Vec::new(),
-        artifacts: Vec::new(),
-    };
-    for (entry, descriptor) in search.starts(wanted)?.into_iter().enumerate() {
-        let name = descriptor.ref_name().map(str::to_owned);
-        search.expand(&Candidate { descriptor, name, entry }, 0)?;
+    let mut search = Search::new(layout, limits);
+    search.entries = starts(layout, wanted, limits)?;
+    for (entry, descriptor) in search.entries.clone().into_iter().enumerate() {
+        search.expand(descriptor, entry, 0)?;
     }
-    search.choose(wanted_platform)
+    let host = Platform::host();
+    search.choose(wanted_platform.unwrap_or(&host))
 }
 
-impl Search<'_> {
-    /// The entries of `index.json` that the reference means.
-    fn starts(&mut self, wanted: &Wanted) -> Result<Vec<Descriptor>, Error> {
-        let all = self.layout.index.manifests.clone();
-        match wanted {
-            Wanted::Only => Ok(all),
-            Wanted::Name(name) => {
-                let have = || names(all.iter().map(|descriptor| descriptor.ref_name()));
-                let some: Vec<_> =
-                    all.iter().filter(|descriptor| descriptor.ref_name() == Some(name)).cloned().collect();
-                if some.is_empty() {
-                    return Err(Error::NoSuchName { name: name.clone(), have: have() });
-                }
-                Ok(some)
+/// The entries of `index.json` that the reference means.
+fn starts(layout: &Layout, wanted: &Wanted, limits: &Limits) -> Result<Vec<Descriptor>, Error> {
+    let all = &layout.index.manifests;
+    match wanted {
+        Wanted::Only => Ok(all.clone()),
+        Wanted::Name(name) => {
+            let some: Vec<_> =
+                all.iter().filter(|descriptor| descriptor.ref_name() == Some(name)).cloned().collect();
+            if some.is_empty() {
+                return Err(Error::NoSuchName { name: name.clone(), have: choices(all.iter()) });
             }
-            Wanted::Digest(digest) => {
-                let found = self.by_digest(digest, &all, 0)?;
-                (self.seen, self.nodes) = (HashSet::new(), 0);
-                found.map(|descriptor| vec![descriptor]).ok_or_else(|| Error::NoSuchDigest(digest.clone()))
+            Ok(some)
+        }
+        Wanted::Digest(digest) => {
+            let mut search = Search::new(layout, limits);
+            let found = search.by_digest(digest, all, 0)?;
+            match search.unread {
+                Some(error) if found.is_empty() => Err(error),
+                None if found.is_empty() => Err(Error::NoSuchDigest(digest.clone())),
+                _ => Ok(found),
             }
         }
     }
+}
 
+impl<'a> Search<'a> {
+    fn new(layout: &'a Layout, limits: &'a Limits) -> Self {
+        Self {
+            layout,
+            limits,
+            entries: Vec::new(),
+            seen: HashSet::new(),
+            nodes: 0,
+            unread: None,
+            candidates: Vec::new(),
+            artifacts: Vec::new(),
+        }
+    }
+
+    /// All that a list has under this digest, or an index in it. What cannot be read may be something else.
     fn by_digest(
         &mut self,
         digest: &Digest,
         list: &[Descriptor],
         depth: usize,
-    ) -> Result<Option<Descriptor>, Error> {
-        if let Some(found) = list.iter().find(|descriptor| descriptor.digest().is_ok_and(|d| d == *digest)) {
-            return Ok(Some(found.clone()));
+    ) -> Result<Vec<Descriptor>, Error> {
+        let is_meant = |descriptor: &&Descriptor| descriptor.digest().is_ok_and(|own| own == *digest);
+        let found: Vec<_> = list.iter().filter(is_meant).cloned().collect();
+        if !found.is_empty() {
+            return Ok(found);
         }
-        for descriptor in
-            list.iter().filter(|descriptor| document::kind_of(&descriptor.media_type) == Kind::Index)
-        {
-            if !self.enter(descriptor, depth)? {
+        for descriptor in list {
+            let may_be_index =
+                matches!(document::kind_of(&descriptor.media_type), Kind::Index | Kind::Unsaid);
+            if !may_be_index || !self.enter(descriptor, depth)? {
                 continue;
             }
-            if let Document::Index(index) = self.load(descriptor)?
-                && let Some(found) = self.by_digest(digest, &index.manifests, depth + 1)?
-            {
-                return Ok(Some(found));
+            match self.load(descriptor) {
+                Ok(Document::Index(index)) => {
+                    let found = self.by_digest(digest, &index.manifests, depth + 1)?;
+                    if !found.is_empty() {
+                        return Ok(found);
+                    }
+                }
+                Ok(Document::Manifest(_)) => {}
+                Err(error) => {
+                    self.unread.get_or_insert(error);
+                }
             }
         }
-        Ok(None)
+        Ok(Vec::new())
     }
 
-    /// Counts a visit; `false` where this blob has been visited.
+    /// Counts a visit; `false` where this has been visited.
     fn enter(&mut self, descriptor: &Descriptor, depth: usize) -> Result<bool, Error> {
         self.nodes += 1;
         if self.nodes > self.limits.index_nodes {
@@ -183,13 +207,13 @@ impl Search<'_> {
         if depth > self.limits.index_depth {
             return Err(Error::Limit("deep"));
         }
-        Ok(self.seen.insert(descriptor.digest()?))
+        Ok(self.seen.insert((descriptor.digest_as_said().to_owned(), descriptor.platform())))
     }
 
     fn load(&self, descriptor: &Descriptor) -> Result<Document, Error> {
         let what = match document::kind_of(&descriptor.media_type) {
             Kind::Index => "index",
-            Kind::Manifest | Kind::Other => "manifest",
+            Kind::Manifest | Kind::Unsaid | Kind::Other => "manifest",
         };
         let bytes = self.read(descriptor, what)?;
         let digest = descriptor.digest()?;
@@ -207,32 +231,38 @@ impl Search<'_> {
 
     /// Adds the manifests that a descriptor leads to. A manifest whose descriptor says so and for
     /// which platform is not read: in a layout with one platform only, the others are missing.
-    fn expand(&mut self, from: &Candidate, depth: usize) -> Result<(), Error> {
-        if !self.enter(&from.descriptor, depth)? {
+    fn expand(&mut self, descriptor: Descriptor, entry: usize, depth: usize) -> Result<(), Error> {
+        if !self.enter(&descriptor, depth)? {
             return Ok(());
         }
-        if let Some(what) = artifact::from_descriptor(&from.descriptor) {
+        if let Some(what) = artifact::from_descriptor(&descriptor) {
             self.artifacts.push(what);
             return Ok(());
         }
-        let kind = document::kind_of(&from.descriptor.media_type);
-        if kind == Kind::Manifest && from.descriptor.platform().is_some() {
-            self.candidates.push(from.clone());
+        let is_manifest = document::kind_of(&descriptor.media_type) == Kind::Manifest;
+        if is_manifest && descriptor.platform().is_some() {
+            self.candidates.push(Candidate { descriptor, entry });
             return Ok(());
         }
-        match self.load(&from.descriptor)? {
-            Document::Index(index) => {
+        let document = self.load(&descriptor)?;
+        match (artifact::from_document(&document), document) {
+            (Some(what), _) => self.artifacts.push(what),
+            (None, Document::Manifest(_)) => self.candidates.push(Candidate { descriptor, entry }),
+            (None, Document::Index(index)) => {
                 for descriptor in index.manifests {
-                    let next = Candidate { descriptor, name: from.name.clone(), entry: from.entry };
-                    self.expand(&next, depth + 1)?;
+                    self.expand(descriptor, entry, depth + 1)?;
                 }
             }
-            Document::Manifest(manifest) => match artifact::from_manifest(&manifest) {
-                Some(what) => self.artifacts.push(what),
-                None => self.candidates.push(from.clone()),
-            },
         }
         Ok(())
+    }
+
+    /// What a candidate is that is no image, though its descriptor does not say so. What cannot be read is taken at its word.
+    fn artifact(&self, candidate: &Candidate) -> Option<String> {
+        match self.open(candidate) {
+            Err(Error::Artifact(what)) => Some(what),
+            _ => None,
+        }
     }
 
     /// The platform that a candidate is for: as its descriptor says, else as its configuration.
@@ -244,64 +274,109 @@ impl Search<'_> {
     }
 
     fn open(&self, candidate: &Candidate) -> Result<(Manifest, ImageConfig), Error> {
-        let Document::Manifest(manifest) = self.load(&candidate.descriptor)? else {
-            return Err(Error::Artifact("an index that its descriptor calls a manifest".to_owned()));
+        let document = self.load(&candidate.descriptor)?;
+        let manifest = match (artifact::from_document(&document), document) {
+            (Some(what), _) => return Err(Error::Artifact(what)),
+            (None, Document::Manifest(manifest)) => manifest,
+            (None, Document::Index(_)) => {
+                return Err(Error::Artifact("an index that its descriptor calls a manifest".to_owned()));
+            }
         };
-        if let Some(what) = artifact::from_manifest(&manifest) {
-            return Err(Error::Artifact(what));
-        }
         let what = "image configuration";
         let bytes = self.read(&manifest.config, what)?;
         let digest = manifest.config.digest()?;
-        let config =
+        let config: ImageConfig =
             document::from_json(&bytes).map_err(|source| Error::Document { what, digest, source })?;
-        Ok((*manifest, config))
+        let platform = candidate.descriptor.platform().or_else(|| config.platform());
+        match platform.as_ref().and_then(artifact::from_platform) {
+            Some(what) => Err(Error::Artifact(what)),
+            None => Ok((*manifest, config)),
+        }
     }
 
-    fn choose(&self, wanted: Option<&Platform>) -> Result<Image, Error> {
-        if self.candidates.is_empty() {
-            return Err(self.artifacts.first().cloned().map_or(Error::Empty, Error::Artifact));
-        }
-        let named: BTreeSet<_> = self.candidates.iter().map(|candidate| candidate.name.as_deref()).collect();
-        if named.len() > 1 {
-            return Err(Error::Ambiguous(names(named.into_iter())));
-        }
-        let host = Platform::host();
-        let goal = wanted.unwrap_or(&host);
-        let mut fitting = Vec::new();
-        let mut have = Vec::new();
-        for candidate in &self.candidates {
-            let platform = self.platform(candidate)?;
-            // An image that says nothing about its platform is for whoever wants it.
-            let distance = platform.as_ref().map_or(Some(u32::MAX), |platform| goal.distance(platform));
-            have.push(platform.as_ref().map_or("an unnamed platform".to_owned(), Platform::to_string));
-            if let Some(distance) = distance {
-                fitting.push((distance, candidate, platform));
+    /// The entries of `index.json` that lead to different images.
+    fn leads(&self) -> Vec<&Descriptor> {
+        let mut digests = HashSet::new();
+        let new = self.candidates.iter().filter(|one| digests.insert(one.descriptor.digest_as_said()));
+        let entries: BTreeSet<usize> = new.map(|candidate| candidate.entry).collect();
+        entries.into_iter().map(|entry| &self.entries[entry]).collect()
+    }
+
+    /// Whether there are images of different names.
+    fn is_question(&self) -> bool {
+        self.leads().iter().map(|entry| entry.ref_name()).collect::<BTreeSet<_>>().len() > 1
+    }
+
+    fn drop_artifacts(&mut self) {
+        for candidate in std::mem::take(&mut self.candidates) {
+            match self.artifact(&candidate) {
+                Some(what) => self.artifacts.push(what),
+                None => self.candidates.push(candidate),
             }
         }
-        let Some(best) = fitting.iter().map(|(distance, ..)| *distance).min() else {
-            return Err(Error::NoPlatform { wanted: Box::new(goal.clone()), have: have.join(", ") });
-        };
-        fitting.retain(|(distance, ..)| *distance == best);
-        let (_, first, platform) = &fitting[0];
-        // Of one index the specification takes the first that fits; two images are a question.
-        let others = fitting.iter().filter(|(_, other, _)| other.entry != first.entry);
-        if others.count() > 0 {
-            return Err(Error::Ambiguous(names(fitting.iter().map(|(_, one, _)| one.name.as_deref()))));
-        }
-        let (manifest, config) = self.open(first)?;
-        Ok(Image {
-            descriptor: first.descriptor.clone(),
-            digest: first.descriptor.digest()?,
-            name: first.name.clone(),
-            platform: platform.clone().or_else(|| config.platform()).unwrap_or_else(|| goal.clone()),
-            manifest,
-            config,
-        })
     }
-}
 
-fn names<'a>(all: impl Iterator<Item = Option<&'a str>>) -> String {
-    let names: Vec<&str> = all.map(|name| name.unwrap_or("an image without a name")).collect();
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    fn choose(mut self, goal: &Platform) -> Result<Image, Error> {
+        if self.is_question() {
+            self.drop_artifacts();
+        }
+        if self.is_question() {
+            return Err(Error::Ambiguous(choices(self.leads().into_iter())));
+        }
+        let (mut fitting, mut others, mut artifacts) = (Vec::new(), Vec::new(), self.artifacts.clone());
+        for candidate in &self.candidates {
+            let platform = match self.platform(candidate) {
+                Err(Error::Artifact(what)) => {
+                    artifacts.push(what);
+                    continue;
+                }
+                platform => platform?,
+            };
+            // An image that says nothing about its platform is for whoever wants it.
+            match platform.as_ref().map_or(Some(Distance::FARTHEST), |platform| goal.distance(platform)) {
+                Some(distance) => fitting.push((distance, candidate, platform)),
+                None => others.extend(platform.map(|platform| platform.to_string())),
+            }
+        }
+        // Stable: of one index the specification takes the first that fits.
+        fitting.sort_by_key(|(distance, ..)| *distance);
+        let mut fitting = fitting.into_iter();
+        while let Some((distance, first, platform)) = fitting.next() {
+            let opened = match self.open(first) {
+                Err(Error::Artifact(what)) => {
+                    artifacts.push(what);
+                    continue;
+                }
+                opened => opened,
+            };
+            let rivals = fitting.take_while(|(other, ..)| *other == distance).map(|(_, other, _)| other);
+            let rivals: Vec<_> = rivals.filter(|other| self.is_rival(other, first)).collect();
+            if !rivals.is_empty() {
+                let entries = std::iter::once(first).chain(rivals).map(|one| &self.entries[one.entry]);
+                return Err(Error::Ambiguous(choices(entries)));
+            }
+            let (manifest, config) = opened?;
+            return Ok(Image {
+                descriptor: first.descriptor.clone(),
+                digest: first.descriptor.digest()?,
+                name: self.entries[first.entry].ref_name().map(str::to_owned),
+                platform: platform.or_else(|| config.platform()).unwrap_or_else(|| goal.clone()),
+                manifest,
+                config,
+            });
+        }
+        match artifacts.into_iter().next() {
+            _ if !others.is_empty() => {
+                Err(Error::NoPlatform { wanted: Box::new(goal.clone()), have: list(&others) })
+            }
+            artifact => Err(artifact.map_or(Error::Empty, Error::Artifact)),
+        }
+    }
+
+    /// Whether this is another image than `first`, and no lesser choice: not of one entry with it, which has an order.
+    fn is_rival(&self, other: &Candidate, first: &Candidate) -> bool {
+        other.entry != first.entry
+            && other.descriptor.digest_as_said() != first.descriptor.digest_as_said()
+            && self.artifact(other).is_none()
+    }
 }

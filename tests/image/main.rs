@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod archives;
+mod artifacts;
 mod attributes;
 mod cases;
 mod compressed;

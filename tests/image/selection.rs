@@ -8,13 +8,13 @@ use super::world::names;
 use super::{Layout, World, dir, file, tar};
 
 /// An image whose only file says who it is.
-fn image(layout: &mut Layout, who: &str) -> Value {
+pub fn image(layout: &mut Layout, who: &str) -> Value {
     let layers = [tar(&[file(who, "")])];
     layout.image(&layers, config(&layers))
 }
 
 /// An image for a platform, and its descriptor saying so.
-fn image_for(layout: &mut Layout, platform: &str) -> Value {
+pub fn image_for(layout: &mut Layout, platform: &str) -> Value {
     let parts: Vec<&str> = platform.split('/').collect();
     let layers = [tar(&[file(platform.replace('/', "-"), "")])];
     let mut about = config(&layers);
@@ -27,7 +27,7 @@ fn image_for(layout: &mut Layout, platform: &str) -> Value {
     descriptor
 }
 
-fn chosen(layout: &Layout, reference: &str, platform: Option<&str>) -> Result<String, String> {
+pub fn chosen(layout: &Layout, reference: &str, platform: Option<&str>) -> Result<String, String> {
     let mut world = World::begin();
     world.platform = platform.map(|platform| platform.parse().unwrap());
     world.unpack(layout, reference).map(|root| names(&root).join(","))
@@ -269,7 +269,223 @@ fn by_version_and_features_of_the_system() {
         let platform = format!("{platform}/{}", architecture());
         assert_eq!(chosen(&layout, ":all", Some(&platform)).unwrap(), who, "{platform}");
     }
+    assert_eq!(chosen(&layout, ":all", None).unwrap(), "five");
     let none = format!("linux(7)/{}", architecture());
     let error = chosen(&layout, ":all", Some(&none)).unwrap_err();
     assert!(error.contains("no image for linux(7)/") && error.contains("linux(+special)/"), "{error}");
+}
+
+/// What names the version that was wished for, or makes use of what there is, comes before what is for any system, wherever it stands.
+#[test]
+fn the_nearest_system_comes_first() {
+    let mut layout = Layout::empty();
+    let mut all: Vec<Value> = ["any", "six", "seven", "special", "six-special"]
+        .iter()
+        .map(|who| {
+            let mut descriptor = image(&mut layout, who);
+            descriptor["platform"] = json!({"os": "linux", "architecture": architecture()});
+            if who.starts_with("s") && *who != "special" {
+                descriptor["platform"]["os.version"] = json!(if who.starts_with("six") { "6" } else { "7" });
+            }
+            if who.ends_with("special") {
+                descriptor["platform"]["os.features"] = json!(["special"]);
+            }
+            descriptor
+        })
+        .collect();
+    for _ in 0..2 {
+        let index = layout.json(INDEX, &json!({"schemaVersion": 2, "manifests": all}));
+        layout.index["manifests"] = json!([]);
+        layout.tag("all", index);
+        for (system, who) in [
+            ("linux(6)", "six"),
+            ("linux(7+special)", "seven"),
+            ("linux(6+special)", "six-special"),
+            ("linux(8+special)", "special"),
+            ("linux(8+other)", "any"),
+        ] {
+            let platform = format!("{system}/{}", architecture());
+            assert_eq!(chosen(&layout, ":all", Some(&platform)).unwrap(), who, "{platform}");
+        }
+        all.reverse();
+    }
+}
+
+#[test]
+fn one_image_may_be_for_several_platforms() {
+    let mut layout = Layout::empty();
+    let one = image(&mut layout, "one");
+    let listed: Vec<Value> = ["amd64", "arm64", "s390x"]
+        .iter()
+        .map(|architecture| {
+            let mut listed = one.clone();
+            listed["platform"] = json!({"os": "linux", "architecture": architecture});
+            listed
+        })
+        .collect();
+    let index = layout.json(INDEX, &json!({"schemaVersion": 2, "manifests": listed}));
+    layout.tag("all", index);
+    // Under another name, and without a platform, it is the same image.
+    let mut again = layout.clone();
+    again.tag("again", one.clone());
+    for platform in ["linux/amd64", "linux/arm64", "linux/s390x"] {
+        for reference in ["", ":all", &format!("@{}", one["digest"].as_str().unwrap())] {
+            assert_eq!(chosen(&layout, reference, Some(platform)).unwrap(), "one", "{platform} {reference}");
+        }
+        assert_eq!(chosen(&again, "", Some(platform)).unwrap(), "one", "{platform}");
+    }
+}
+
+/// Where names cannot be typed to tell images apart, digests are shown, and can be.
+#[test]
+fn choices_can_be_told_apart() {
+    let mut layout = Layout::empty();
+    let images: Vec<Value> = ["one", "two", "three"].iter().map(|who| image(&mut layout, who)).collect();
+    let digests: Vec<String> =
+        images.iter().map(|image| format!("@{}", image["digest"].as_str().unwrap())).collect();
+    layout.list(images[0].clone());
+    layout.list(images[1].clone());
+    let error = chosen(&layout, "", None).unwrap_err();
+    let both = format!("several images fit, name one: {}, {}", digests[0], digests[1]);
+    assert!(error.ends_with(&both), "{error}");
+    assert_eq!(chosen(&layout, &digests[1], None).unwrap(), "two");
+    let error = chosen(&layout, ":v1", None).unwrap_err();
+    let have = format!("no image is named \"v1\"; there is {}, {}", digests[0], digests[1]);
+    assert!(error.ends_with(&have), "{error}");
+
+    layout.index["manifests"] = json!([]);
+    layout.tag("v1", images[0].clone());
+    layout.tag("v1", images[1].clone());
+    layout.tag("v2", images[2].clone());
+    let choices = format!("{} (v1), {} (v1)", digests[0], digests[1]);
+    let error = chosen(&layout, ":v1", None).unwrap_err();
+    assert!(error.ends_with(&format!("several images fit, name one: {choices}")), "{error}");
+    let error = chosen(&layout, "", None).unwrap_err();
+    assert!(error.ends_with(&format!("several images fit, name one: {choices}, v2")), "{error}");
+
+    // Indexes are named by their own digests: the platform decides what is in them.
+    let mut layout = Layout::empty();
+    let mut digests = Vec::new();
+    for who in ["one", "two"] {
+        let mut image = image(&mut layout, who);
+        image["platform"] = json!({"os": "linux", "architecture": architecture()});
+        let index = layout.json(INDEX, &json!({"schemaVersion": 2, "manifests": [image]}));
+        digests.push(format!("@{}", index["digest"].as_str().unwrap()));
+        layout.list(index);
+    }
+    let error = chosen(&layout, "", None).unwrap_err();
+    assert!(error.ends_with(&format!("name one: {}, {}", digests[0], digests[1])), "{error}");
+    assert_eq!(chosen(&layout, &digests[0], None).unwrap(), "one");
+
+    let mut layout = Layout::empty();
+    for number in 0..100 {
+        let image = image(&mut layout, &number.to_string());
+        layout.tag(&format!("v{number}"), image);
+    }
+    let error = chosen(&layout, "", None).unwrap_err();
+    assert!(error.ends_with("v14, v15 and 84 more"), "{error}");
+}
+
+/// Neither descriptors nor documents need say what they are.
+#[test]
+fn media_types_may_be_missing() {
+    let mut layout = Layout::empty();
+    let mut wanted = image_for(&mut layout, &format!("linux/{}", architecture()));
+    let who = format!("linux-{}", architecture());
+    let mut manifest = layout.document(&wanted["digest"]);
+    manifest["config"]["mediaType"].take();
+    manifest["layers"][0].as_object_mut().unwrap().remove("mediaType");
+    let untyped = layout.json("", &manifest);
+    (wanted["digest"], wanted["size"]) = (untyped["digest"].clone(), untyped["size"].clone());
+    wanted.as_object_mut().unwrap().remove("mediaType");
+    let other = image_for(&mut layout, "linux/s390x");
+    let nested = |layout: &mut Layout, inside: &[&Value]| {
+        let mut index = layout.json("", &json!({"schemaVersion": 2, "manifests": inside}));
+        index.as_object_mut().unwrap().remove("mediaType");
+        index
+    };
+    let inner = nested(&mut layout, &[&wanted, &other]);
+    let outer = nested(&mut layout, &[&inner]);
+    layout.tag("all", outer.clone());
+    for reference in ["", ":all"].map(str::to_owned).into_iter().chain(
+        [&outer, &inner, &wanted].map(|descriptor| format!("@{}", descriptor["digest"].as_str().unwrap())),
+    ) {
+        assert_eq!(chosen(&layout, &reference, None).unwrap(), who, "{reference}");
+    }
+    let other = format!("@{}", other["digest"].as_str().unwrap());
+    assert_eq!(chosen(&layout, &other, Some("linux/s390x")).unwrap(), "linux-s390x");
+}
+
+/// One that looks for a digest passes over what it cannot read, and says so if it finds nothing.
+#[test]
+fn a_digest_is_found_behind_what_cannot_be_read() {
+    let mut layout = Layout::empty();
+    let one = image(&mut layout, "one");
+    let missing = layout.json(INDEX, &json!({"schemaVersion": 2, "manifests": []}));
+    layout.blobs.remove(missing["digest"].as_str().unwrap());
+    let index = layout.json(INDEX, &json!({"schemaVersion": 2, "manifests": [one]}));
+    layout.list(missing.clone());
+    layout.list(index);
+    let digest = |descriptor: &Value| format!("@{}", descriptor["digest"].as_str().unwrap());
+    assert_eq!(chosen(&layout, &digest(&one), None).unwrap(), "one");
+    let error = chosen(&layout, &format!("@sha256:{}", "0".repeat(64)), None).unwrap_err();
+    assert!(error.contains(&format!("index {}: the blob is missing", &digest(&missing)[1..])), "{error}");
+}
+
+#[test]
+fn limits_hold_for_a_digest_too() {
+    let mut layout = Layout::empty();
+    let one = image(&mut layout, "one");
+    let digest = format!("@{}", one["digest"].as_str().unwrap());
+    let mut inner = one.clone();
+    for _ in 0..5 {
+        inner = layout.json(INDEX, &json!({"schemaVersion": 2, "manifests": [inner]}));
+    }
+    let deep = layout.json(INDEX, &json!({"schemaVersion": 2, "manifests": [inner]}));
+    layout.list(inner);
+    assert_eq!(chosen(&layout, &digest, None).unwrap(), "one");
+    layout.index["manifests"] = json!([deep]);
+    let error = chosen(&layout, &digest, None).unwrap_err();
+    assert!(error.ends_with("the image index is too deep"), "{error}");
+
+    let mut layout = Layout::empty();
+    let indexes: Vec<_> = (0..2_000)
+        .map(|n| {
+            layout.json(
+                INDEX,
+                &json!({"schemaVersion": 2, "manifests": [], "annotations": {"n": n.to_string()}}),
+            )
+        })
+        .collect();
+    layout.index["manifests"] = indexes.into();
+    let error = chosen(&layout, &digest, None).unwrap_err();
+    assert!(error.ends_with("the image index is too large"), "{error}");
+}
+
+/// An entry that nobody can read is no error where something else is wanted: it may be of a future kind.
+#[test]
+fn what_is_unknown_is_passed_over() {
+    let mut layout = Layout::empty();
+    let one = image(&mut layout, "one");
+    layout.tag("v1", one.clone());
+    let xml = layout.blob("application/xml", b"<x/>".to_vec());
+    layout.tag("about", xml.clone());
+    let schema1 = "application/vnd.docker.distribution.manifest.v1+json";
+    let mut old = layout.json(schema1, &json!({"schemaVersion": 1, "fsLayers": []}));
+    old["platform"] = json!({"os": "linux", "architecture": "386"});
+    layout.list(old);
+    let mut unverifiable = one;
+    unverifiable["digest"] = json!("md5:d41d8cd98f00b204e9800998ecf8427e");
+    unverifiable["platform"] = json!({"os": "linux", "architecture": "arm"});
+    layout.tag("v1", unverifiable);
+    let here = format!("linux/{}", architecture());
+    assert_eq!(chosen(&layout, ":v1", Some(&here)).unwrap(), "one");
+    let error = chosen(&layout, ":v1", Some("linux/arm")).unwrap_err();
+    assert!(error.ends_with("invalid digest \"md5:d41d8cd98f00b204e9800998ecf8427e\""), "{error}");
+    for reference in [":about", &format!("@{}", xml["digest"].as_str().unwrap())] {
+        let error = chosen(&layout, reference, None).unwrap_err();
+        assert!(error.ends_with("not an image but an artifact of type \"application/xml\""), "{error}");
+    }
+    layout.index["manifests"].as_array_mut().unwrap().retain(|one| one["platform"].is_null());
+    assert_eq!(chosen(&layout, "", None).unwrap(), "one");
 }

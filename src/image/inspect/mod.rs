@@ -219,23 +219,30 @@ impl Looking<'_> {
     }
 
     fn fill(&mut self, node: &mut Node, descriptor: &Descriptor, depth: usize) -> Result<(), String> {
+        let said = artifact::from_descriptor(descriptor);
+        if document::kind_of(&descriptor.media_type) == document::Kind::Other {
+            // No document: it need not be JSON, nor small.
+            (node.kind, node.artifact) = (Kind::Artifact, said);
+            return self.layout.find(descriptor).map(drop).map_err(|error| chain(&error));
+        }
         let bytes = self.read(descriptor)?;
-        match document::parse(&bytes, &descriptor.media_type).map_err(|error| chain(&error))? {
+        let document = document::parse(&bytes, &descriptor.media_type).map_err(|error| chain(&error))?;
+        let what = said.or_else(|| artifact::from_document(&document));
+        let is_artifact = what.is_some();
+        (node.kind, node.artifact) = (Kind::Artifact, what);
+        match document {
             Document::Index(index) => {
-                node.kind = Kind::Index;
-                node.about(index.subject.as_deref());
-                if let Some(what) = artifact::from_index(&index) {
-                    (node.kind, node.artifact) = (Kind::Artifact, Some(what));
+                if !is_artifact {
+                    node.kind = Kind::Index;
                 }
+                node.about(index.subject.as_deref());
                 (node.manifests, node.problem) = self.list(&index.manifests, depth + 1);
             }
             Document::Manifest(manifest) => {
                 node.about(manifest.subject.as_ref());
                 node.layers = manifest.layers.iter().map(Part::of).collect();
-                let attests = artifact::from_descriptor(descriptor);
-                match attests.or_else(|| artifact::from_manifest(&manifest)) {
-                    Some(what) => (node.kind, node.artifact) = (Kind::Artifact, Some(what)),
-                    None => self.image(node, &manifest)?,
+                if !is_artifact {
+                    self.image(node, &manifest)?;
                 }
             }
         }
@@ -256,8 +263,14 @@ impl Looking<'_> {
             let History { created_by, comment, .. } = step.clone();
             (layer.created_by, layer.comment) = (created_by, comment);
         }
-        let platform = config.platform().map(|platform| platform.to_string());
-        node.platform = node.platform.take().or(platform);
+        if node.platform.is_none() {
+            let platform = config.platform();
+            if let Some(what) = platform.as_ref().and_then(artifact::from_platform) {
+                (node.kind, node.artifact) = (Kind::Artifact, Some(what));
+                return Ok(());
+            }
+            node.platform = platform.map(|platform| platform.to_string());
+        }
         node.config = Some(Config::of(config));
         Ok(())
     }
