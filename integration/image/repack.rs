@@ -1,12 +1,16 @@
 //! What `repack` writes is read by the tools that others use, and becomes the same tree in their hands.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 
 use harness::{Runtime, Value, with_runtime};
 
+use super::layout::Layout;
+use super::tar::{dir, file, tar};
 use super::tree::{differences, read};
 use super::{images, minutes, unpack, unpacks};
+use crate::rootless::User;
 
 /// Changes of every kind, and the attributes that layers carry.
 const CHANGES: &str = r#"
@@ -203,5 +207,105 @@ fn wrong_use_is_said() {
         ] {
             rt.command(&words).run().fails_with(text);
         }
+        for moment in ["today", "-1", "1.5", "253402300800", "99999999999999999999"] {
+            let done = rt.command(&["repack", "--image", "l:x", &dir]).env("SOURCE_DATE_EPOCH", moment).run();
+            let text = format!("SOURCE_DATE_EPOCH is {moment:?}: no number of seconds\n");
+            assert_eq!(done.fails_with(""), text);
+        }
+    });
+}
+
+/// Each of them holds the index for a while; no name gets lost.
+#[test]
+fn several_into_one_layout_at_once() {
+    with_runtime(|rt| {
+        if !unpacks(rt) {
+            return;
+        }
+        let small = format!("{}:latest", images().join("small").display());
+        let layout = rt.dir().join("layout").display().to_string();
+        let tags = ["one", "two", "three", "four"];
+        let bundle = |tag: &str| rt.dir().join(tag);
+        for tag in tags {
+            unpack(rt, &small, &bundle(tag)).ok();
+            fs::write(bundle(tag).join("rootfs/etc/new"), tag).unwrap();
+        }
+        let late = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=renameat,renameat2"];
+        let late = [&late[..], &["-e", "inject=renameat,renameat2:delay_enter=100000"]].concat();
+        let running = tags.map(|tag| {
+            let (image, bundle) = (format!("{layout}:{tag}"), bundle(tag).display().to_string());
+            rt.command(&["repack", "-q", "--image", &image, &bundle]).inside(&late).limit(minutes(2)).spawn()
+        });
+        running.into_iter().for_each(|one| drop(one.wait().silent()));
+        let index: Value =
+            serde_json::from_slice(&fs::read(format!("{layout}/index.json")).unwrap()).unwrap();
+        assert_eq!(index["manifests"].as_array().unwrap().len(), tags.len(), "{index:#}");
+        for tag in tags {
+            let again = rt.dir().join(format!("{tag}-again"));
+            unpack(rt, &format!("{layout}:{tag}"), &again).ok();
+            assert_eq!(fs::read_to_string(again.join("rootfs/etc/new")).unwrap(), tag);
+        }
+    });
+}
+
+/// Who is not root owns every file of a bundle himself, and yet makes an image of the right owners of it.
+#[test]
+fn owners_come_back_without_root() {
+    with_runtime(|rt| {
+        if !unpacks(rt) {
+            return;
+        }
+        let user = User::without_session(rt);
+        let layers = [tar(&[
+            dir("d").owner(5, 6),
+            file("d/theirs", "theirs").owner(1000, 70_000),
+            file("d/same", "same").owner(1000, 1000),
+            file("roots", "root's"),
+            file("gone", ""),
+        ])];
+        Layout::of(&layers).write(&rt.dir().join("made"));
+        user.copy(&rt.dir().join("made"), &user.home.join("layout"));
+        let keg = |words: &[&str]| {
+            let prefix = user.prefix.iter().map(String::as_str).chain([user.runtime.as_str()]);
+            rt.program(&prefix.chain(words.iter().copied()).collect::<Vec<_>>())
+                .cwd(&user.home)
+                .limit(minutes(1))
+                .run()
+        };
+        keg(&["unpack", "-q", "--image", "layout:latest", "bundle"]).silent();
+        let root = user.home.join("bundle/rootfs");
+        let uid = fs::metadata(&user.home).unwrap().uid();
+        assert_eq!((uid == 0, fs::metadata(root.join("d/theirs")).unwrap().uid()), (false, uid));
+        fs::write(root.join("d/theirs"), "theirs, changed").unwrap();
+        fs::remove_file(root.join("gone")).unwrap();
+        fs::write(root.join("new"), "new").unwrap();
+        chown(root.join("new"), Some(uid), Some(uid)).unwrap();
+        keg(&["repack", "-q", "--image", "layout:new", "bundle"]).silent();
+
+        let by_root = rt.dir().join("by-root");
+        unpack(rt, &format!("{}:new", user.home.join("layout").display()), &by_root).ok();
+        let owner = |name: &str| {
+            let about = fs::metadata(by_root.join("rootfs").join(name)).unwrap();
+            (about.uid(), about.gid())
+        };
+        assert_eq!((owner("d"), owner("d/theirs"), owner("d/same")), ((5, 6), (1000, 70_000), (1000, 1000)));
+        assert_eq!((owner("roots"), owner("new"), owner(".")), ((0, 0), (0, 0), (0, 0)));
+        assert_eq!(fs::read(by_root.join("rootfs/d/theirs")).unwrap(), b"theirs, changed");
+        assert!(!by_root.join("rootfs/gone").exists());
+        // Only what was changed is in the layer.
+        let inspected: Value = rt
+            .program(&[
+                "skopeo",
+                "inspect",
+                "--raw",
+                &format!("oci:{}:new", user.home.join("layout").display()),
+            ])
+            .run()
+            .ok()
+            .json();
+        let digest = inspected["layers"][1]["digest"].as_str().unwrap().replace(':', "/");
+        let blob = user.home.join("layout/blobs").join(digest).display().to_string();
+        let listed = rt.program(&["tar", "tzf", &blob]).run().ok().stdout();
+        assert_eq!(listed, ".wh.gone\n./\nd/\nd/theirs\nnew\n");
     });
 }

@@ -3,22 +3,34 @@
 
 use harness::{Runtime, with_runtime};
 
-use super::{images, minutes, unpacks};
+use super::{images, minutes, unpack, unpacks};
 
-/// The system calls of these names that an unpacking makes, each as `THREAD NAME(...) = ...`.
+/// What puts something on a disk, or gives it a name.
+const DURABLE: &str = "sync,syncfs,fsync,fdatasync,sync_file_range,msync,renameat,renameat2";
+
+/// The system calls of these names that a command makes, each as `THREAD NAME(...) = ...`.
 fn calls(rt: &Runtime, names: &str, flags: &[&str]) -> Vec<String> {
     calls_of(rt, "small", names, flags)
 }
 
 fn calls_of(rt: &Runtime, image: &str, names: &str, flags: &[&str]) -> Vec<String> {
     let image = format!("{}:latest", images().join(image).display());
-    let (bundle, log) = (rt.dir().join("bundle").display().to_string(), rt.dir().join("strace"));
-    let trace = format!("trace={names}");
-    let strace = ["strace", "-f", "-qq", "-y", "-o", log.to_str().unwrap(), "-e", &trace];
-    let words = [&["unpack", "-q", "--image", &image, &bundle], flags].concat();
-    rt.command(&words).inside(&strace).limit(minutes(2)).run().ok();
+    let bundle = rt.dir().join("bundle").display().to_string();
+    let calls = calls_by(rt, &[&["unpack", "-q", "--image", &image, &bundle], flags].concat(), names);
     std::fs::remove_dir_all(&bundle).unwrap();
+    calls
+}
+
+fn calls_by(rt: &Runtime, words: &[&str], names: &str) -> Vec<String> {
+    let (log, trace) = (rt.dir().join("strace"), format!("trace={names}"));
+    let strace = ["strace", "-f", "-qq", "-y", "-o", log.to_str().unwrap(), "-e", &trace];
+    rt.command(words).inside(&strace).limit(minutes(2)).run().ok();
     std::fs::read_to_string(&log).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// `THREAD NAME(` as NAME.
+fn name(call: &str) -> &str {
+    call.split(['(', ' ']).find(|word| word.starts_with(char::is_alphabetic)).unwrap()
 }
 
 #[test]
@@ -56,21 +68,100 @@ fn on_the_disk_before_it_is_seen_if_that_is_asked_for() {
         if !unpacks(rt) {
             return;
         }
-        let names = "sync,syncfs,fsync,fdatasync,sync_file_range,msync,renameat,renameat2";
         let of = |flags: &[&str]| -> Vec<String> {
-            let calls = calls(rt, names, flags);
-            calls
-                .iter()
-                .map(|call| {
-                    call.split(['(', ' '])
-                        .find(|word| word.starts_with(char::is_alphabetic))
-                        .unwrap()
-                        .to_owned()
-                })
-                .collect()
+            calls(rt, DURABLE, flags).iter().map(|call| name(call).to_owned()).collect()
         };
         assert_eq!(of(&[]), ["renameat"]);
         assert_eq!(of(&["--sync"]), ["syncfs", "renameat", "fsync"]);
+    });
+}
+
+/// First everything that the index is to name, then the index, then its name; and the same for what the bundle is made of.
+#[test]
+fn a_repacked_image_is_on_the_disk_before_it_has_its_names() {
+    with_runtime(|rt| {
+        if !unpacks(rt) {
+            return;
+        }
+        let small = format!("{}:latest", images().join("small").display());
+        let (bundle, layout) = (rt.dir().join("changed"), rt.dir().join("layout"));
+        unpack(rt, &small, &bundle).ok();
+        let of = |tag: &str, flags: &[&str]| -> Vec<String> {
+            std::fs::write(bundle.join("rootfs/new"), tag).unwrap();
+            let (image, bundle) = (format!("{}:{tag}", layout.display()), bundle.display().to_string());
+            let calls =
+                calls_by(rt, &[&["repack", "-q", "--image", &image, &bundle], flags].concat(), DURABLE);
+            // `NAME what it is for`, blobs without their digests.
+            let what = |call: &str| {
+                let quoted = call.split('"').nth(3).unwrap_or_else(|| call.split('/').next_back().unwrap());
+                let file =
+                    quoted.split(".keg-").next().unwrap().trim_end_matches(") = 0").trim_end_matches('>');
+                if file.len() == 64 { "blob".to_owned() } else { file.to_owned() }
+            };
+            calls.iter().map(|call| format!("{} {}", name(call), what(call))).collect()
+        };
+        let names = |calls: &[String]| -> Vec<String> {
+            calls.iter().filter(|call| call.starts_with("renameat")).cloned().collect()
+        };
+        // A new layout, three old layers, and a layer, a configuration and a manifest.
+        let plain = of("one", &[]);
+        assert_eq!(names(&plain), plain, "nothing is waited for");
+        assert_eq!(plain.iter().filter(|call| *call == "renameat blob").count(), 6, "{plain:#?}");
+        let synced = of("two", &["--sync"]);
+        assert_eq!(
+            synced,
+            [
+                "renameat blob",
+                "renameat blob",
+                "renameat blob",
+                "syncfs sha256",
+                "fsync .index.json",
+                "renameat index.json",
+                "fsync layout",
+                "fsync .keg.json",
+                "renameat keg.json",
+                "fsync changed",
+            ]
+        );
+    });
+}
+
+/// Once unpacked, an entry is not looked at again: no directory is listed but where whiteouts ask for it, and fewer files are looked
+/// at than there are.
+#[test]
+fn no_second_pass_over_the_tree() {
+    with_runtime(|rt| {
+        if !unpacks(rt) {
+            return;
+        }
+        let looks = [
+            "getdents64",
+            "newfstatat",
+            "fstat",
+            "statx",
+            "readlinkat",
+            "getxattr",
+            "listxattr",
+            "pread64",
+            "read",
+        ];
+        let traced = format!("{},openat2,mkdirat,symlinkat,linkat,unlinkat", looks.join(","));
+        let calls = calls_of(rt, "demo", &traced, &[]);
+        // By path, or by a descriptor.
+        let of_tree: Vec<_> = calls.iter().filter(|call| call.contains("/rootfs")).collect();
+        let count = |is: &dyn Fn(&str) -> bool| of_tree.iter().filter(|call| is(call)).count();
+        let made = ["O_CREAT", "mkdirat(", "symlinkat(", "linkat("];
+        let made = count(&|call| made.iter().any(|make| call.contains(make)));
+        let removed = count(&|call| call.contains("AT_REMOVEDIR"));
+        let listed = count(&|call| name(call) == "getdents64");
+        let looked = count(&|call| looks.contains(&name(call)));
+        let read = count(&|call| matches!(name(call), "read" | "pread64"));
+        assert!(made > 4_000 && looked > 0, "{made} entries");
+        assert!(looked * 4 < made, "{looked} looks for {made} entries");
+        // A listing is two calls at least.
+        assert!(listed <= 2 * removed + 20, "{listed} listings, {removed} directories removed");
+        // The users and the groups.
+        assert!(read < 10, "{read} files read");
     });
 }
 

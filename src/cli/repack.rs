@@ -64,6 +64,9 @@ enum Error {
     Epoch(String),
 }
 
+/// The end of the year 9999: RFC 3339 has no later ones.
+const LAST_SECOND: i64 = 253_402_300_799;
+
 /// `repack`; gives what to print.
 pub fn repack(args: &RepackArgs) -> ops::Result<String> {
     let mut tags = Vec::new();
@@ -77,7 +80,12 @@ pub fn repack(args: &RepackArgs) -> ops::Result<String> {
         None => None,
         Some(value) => {
             let text = value.to_string_lossy().into_owned();
-            Some(text.parse().ok().filter(|epoch| *epoch >= 0).ok_or(Error::Epoch(text))?)
+            Some(
+                text.parse()
+                    .ok()
+                    .filter(|epoch| (0..=LAST_SECOND).contains(epoch))
+                    .ok_or(Error::Epoch(text))?,
+            )
         }
     };
     let options = RepackOptions {

@@ -100,11 +100,11 @@ impl<'a> Layer<'a> {
             }
         }
         for (path, change) in &changes.paths {
-            if self.progress.is_stopped() {
-                return Err(RepackError::Stopped);
-            }
             if *change == Change::There {
                 self.entry(path).map_err(failed(path))?;
+            }
+            if self.progress.is_stopped() {
+                return Err(RepackError::Stopped);
             }
         }
         writer::end(&mut self).map_err(failed(b""))?;
