@@ -28,9 +28,8 @@ fn containerd() {
         ("resume", 0, ""),
         ("status", 0, "RUNNING"),
     ];
-    with_scopes("keg-test-*", &expected, |rt| {
+    with_scopes("keg-test-*", &expected, |rt, seen| {
         let containerd = Containerd::start(rt);
-        let mut seen = Seen::new();
         seen.all("run", &containerd.run(&["--rm"], "c", "echo out; exit 3").limit(LIMIT).run());
         let limited = ["--detach", "--memory-limit", "67108864"];
         containerd.run(&limited, "c", "exec sleep 1000").limit(LIMIT).run().ok();
@@ -48,7 +47,6 @@ fn containerd() {
         assert!(metrics.contains("memory.usage"), "{metrics}");
         containerd.kill("c");
         containerd.remove("c");
-        seen
     });
 }
 
@@ -60,14 +58,13 @@ fn docker() {
         ("status", 0, "paused"),
         ("its end", 0, "137"),
     ];
-    with_scopes("docker-*", &expected, |rt| {
+    with_scopes("docker-*", &expected, |rt, seen| {
         // A network of its own would take most of the time.
         let config = json!({
             "runtimes": {"tested": {"path": rt.binary()}}, "default-runtime": "tested",
             "exec-opts": ["native.cgroupdriver=systemd"], "bridge": "none", "iptables": false,
         });
         let docker = Docker::start_with(rt, config, &["dockerd"]);
-        let mut seen = Seen::new();
         let driver = docker.docker(&["info", "--format", "{{.CgroupDriver}} {{.CgroupVersion}}"]).run();
         assert_eq!(driver.ok().stdout(), "systemd 2\n");
         seen.all("limits", &docker.script(&["--memory", "64m", "--pids-limit", "50"], LIMITS));
@@ -83,7 +80,6 @@ fn docker() {
         docker.docker(&["stop", "-t", "0", "one"]).run().ok();
         seen.text("its end", &docker.inspect("one", ".State.ExitCode"));
         docker.remove("one");
-        seen
     });
 }
 
@@ -96,8 +92,7 @@ const PODMAN: [(&str, i32, &str); 5] = [
 ];
 
 /// What is the same for root and for others; the container's cgroup is below that slice.
-fn podman_in(podman: &Podman<'_>, slice: &str) -> Seen {
-    let mut seen = Seen::new();
+fn podman_in(podman: &Podman<'_>, slice: &str, seen: &mut Seen) {
     let limited = ["--memory", "64m", "--pids-limit", "50"];
     seen.all("limits", &podman.once(&limited, &format!("{LIMITS}; exit 3")));
     podman.run(&["-d", "--name", "one"], "exec sleep 1000").run().ok();
@@ -112,16 +107,15 @@ fn podman_in(podman: &Podman<'_>, slice: &str) -> Seen {
     seen.text("its end", &podman.inspect("one", ".State.ExitCode"));
     podman.podman(&["rm", "one"]).run().ok();
     seen.all("owner", &podman.once(&[], "id -u; touch /x; stat -c %u /x"));
-    seen
 }
 
 #[test]
 fn podman() {
-    with_scopes("libpod-*", &PODMAN, |rt| podman_in(&Podman::start(rt), "/machine.slice/"));
+    with_scopes("libpod-*", &PODMAN, |rt, seen| podman_in(&Podman::start(rt), "/machine.slice/", seen));
 }
 
 #[test]
 fn podman_as_an_unprivileged_login() {
     let session = "/user.slice/user-1000.slice/user@1000.service/";
-    with_scopes("libpod-*", &PODMAN, |rt| podman_in(&Podman::of(&User::log_in(rt), rt), session));
+    with_scopes("libpod-*", &PODMAN, |rt, seen| podman_in(&Podman::of(&User::log_in(rt), rt), session, seen));
 }

@@ -1,7 +1,7 @@
 //! Pods whose cgroups systemd makes, as on most nodes: in the virtual machine, with keg alone unless all is asked for.
 
 use harness::caller::{cgroup_of, with_scopes};
-use harness::{Note, Seen, wait_until};
+use harness::{Note, wait_until};
 use k8s_cri::v1;
 
 use crate::plugin::{HANDLER, Plugin, SOON, container, text};
@@ -24,9 +24,8 @@ fn a_pod_in_scopes() {
         ("when asked", 3, "Error"),
         ("out of memory", 137, "OOMKilled"),
     ];
-    with_scopes("cri-containerd-*", &expected, |rt| {
+    with_scopes("cri-containerd-*", &expected, |rt, seen| {
         let plugin = Plugin::start(rt);
-        let mut seen = Seen::new();
         let config = plugin.pod("one");
         let pod = plugin.run_pod(HANDLER, &config).unwrap();
         let script = "trap 'exit 3' TERM; cat /proc/self/cgroup; while :; do sleep 0.05; done";
@@ -65,6 +64,5 @@ fn a_pod_in_scopes() {
         seen.push(("out of memory".to_owned(), code, plugin.status(&id).reason));
         plugin.remove_pod(&pod);
         assert_eq!(plugin.list(), [""; 0]);
-        seen
     });
 }

@@ -56,14 +56,19 @@ pub fn with_caller(scenario: impl Fn(&Runtime) -> Seen + Sync) {
     }
 }
 
-/// Runs the scenario, which is to see what is expected; afterwards systemd has no unit of that name left.
-pub fn with_scopes(units: &str, expected: &[(&str, i32, &str)], scenario: impl Fn(&Runtime) -> Seen + Sync) {
+/// Runs the scenario, which notes what it sees and is to see what is expected; afterwards systemd has no unit of that name left.
+pub fn with_scopes(
+    units: &str,
+    expected: &[(&str, i32, &str)],
+    scenario: impl Fn(&Runtime, &mut Seen) + Sync,
+) {
     with_caller(|rt| {
         if rt.driver() != Driver::Systemd {
             eprintln!("skipped: KEG_DRIVER is not systemd");
             return Seen::new();
         }
-        let seen = scenario(rt);
+        let mut seen = Seen::new();
+        scenario(rt, &mut seen);
         let shown: Vec<_> =
             seen.iter().map(|(what, code, text)| (what.as_str(), *code, text.as_str())).collect();
         assert_eq!(shown, expected);
