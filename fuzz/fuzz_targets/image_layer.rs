@@ -9,8 +9,22 @@ use std::path::{Path, PathBuf};
 use libfuzzer_sys::fuzz_target;
 
 const PARTS: [&[u8]; 16] = [
-    b"a", b"b", b"c", b"l", b"m", b".", b"..", b"", b"...", b".wh.a", b".wh.l", b".wh..wh..opq", b".wh..wh.plnk",
-    b"decoy", b"\xff", b"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+    b"a",
+    b"b",
+    b"c",
+    b"l",
+    b"m",
+    b".",
+    b"..",
+    b"",
+    b"...",
+    b".wh.a",
+    b".wh.l",
+    b".wh..wh..opq",
+    b".wh..wh.plnk",
+    b"decoy",
+    b"\xff",
+    b"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
 ];
 const KINDS: [u8; 16] = *b"0000555522211346";
 
@@ -47,8 +61,11 @@ fn entry<'a>(bytes: &mut impl Iterator<Item = &'a u8>, decoy: &Path) -> Option<V
     old.linkflag = [KINDS[usize::from(kind & 15)]];
     header.set_size(u64::from(kind >> 7));
     header.set_mode(u32::from(kind >> 4) * 0o111);
-    (header.set_uid(0), header.set_gid(0), header.set_mtime(1));
-    (header.set_device_major(1).ok()?, header.set_device_minor(7).ok()?);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(1);
+    header.set_device_major(1).ok()?;
+    header.set_device_minor(7).ok()?;
     header.set_cksum();
     let mut entry = header.as_bytes().to_vec();
     if kind >> 7 == 1 && KINDS[usize::from(kind & 15)] == b'0' {

@@ -1,4 +1,4 @@
-//! Doors into this module for the fuzz targets in `fuzz/`, which find none of them in a keg that is built otherwise.
+//! Doors into this module for the fuzz targets in `fuzz/`, which find none of them in a keg that is built for use.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;

@@ -12,7 +12,7 @@ mod choices;
 mod config;
 mod document;
 mod error;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, debug_assertions))]
 pub mod fuzz;
 mod hash;
 mod inspect;
