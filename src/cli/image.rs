@@ -7,9 +7,10 @@ use std::str::FromStr;
 
 use super::args::absolute;
 use super::commands::{Command, Typed};
+use super::limits::{DocumentLimits, LimitFlags};
 use super::progress::{Display, Style};
 use super::timing::TimingFlag;
-use crate::image::{self, Changes, ImageRef, Limits, Platform, Report, UnpackOptions, private};
+use crate::image::{self, Changes, ImageRef, Platform, Report, UnpackOptions, private};
 use crate::ops::options::{CreateOptions, DeleteOptions, RunOptions, WantedHook};
 use crate::ops::{self, Place};
 use crate::plan;
@@ -27,24 +28,8 @@ pub struct UnpackFlags {
     /// Have everything on the disk before the bundle appears
     #[arg(long)]
     sync: bool,
-    /// The most uncompressed bytes of a layer [default: 64G]
-    #[arg(long, value_name = "SIZE", value_parser = size)]
-    max_layer_size: Option<u64>,
-    /// The most uncompressed bytes of all layers [default: 128G]
-    #[arg(long, value_name = "SIZE", value_parser = size)]
-    max_image_size: Option<u64>,
-    /// The most entries of all layers [default: 8000000]
-    #[arg(long, value_name = "N")]
-    max_entries: Option<u64>,
-    /// The most directories above an entry [default: 256]
-    #[arg(long, value_name = "N")]
-    max_depth: Option<usize>,
-    /// The most uncompressed bytes for each compressed one, once a layer has 64M [default: 4000]
-    #[arg(long, value_name = "N")]
-    max_ratio: Option<u64>,
-    /// The most memory that a zstd layer may ask for [default: 128M]
-    #[arg(long, value_name = "SIZE", value_parser = size)]
-    max_window: Option<u64>,
+    #[command(flatten)]
+    limits: LimitFlags,
     /// Have a hook that keg ships called: cni[=NETWORK,...] or trace=FILE
     #[arg(long, value_name = "NAME[=CONFIG]", value_parser = WantedHook::from_str, action = clap::ArgAction::Append)]
     hook: Vec<WantedHook>,
@@ -54,21 +39,8 @@ pub struct UnpackFlags {
 }
 
 impl UnpackFlags {
-    fn limits(&self) -> Limits {
-        let usual = Limits::default();
-        Limits {
-            layer_bytes: self.max_layer_size.unwrap_or(usual.layer_bytes),
-            image_bytes: self.max_image_size.unwrap_or(usual.image_bytes),
-            entries: self.max_entries.unwrap_or(usual.entries),
-            depth: self.max_depth.unwrap_or(usual.depth),
-            ratio: self.max_ratio.unwrap_or(usual.ratio),
-            window: self.max_window.unwrap_or(usual.window),
-            ..usual
-        }
-    }
-
     fn options(self, image: ImageRef, bundle: PathBuf, changes: Changes) -> UnpackOptions {
-        let limits = self.limits();
+        let limits = self.limits.limits();
         let changes = Changes { annotations: self.annotation, ..changes };
         UnpackOptions { image, bundle, platform: self.platform, limits, sync: self.sync, changes }
     }
@@ -121,6 +93,8 @@ pub struct InspectArgs {
     /// Show it as a JSON document
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    limits: DocumentLimits,
     /// An OCI image layout, or one thing in it: LAYOUT, LAYOUT:REF or LAYOUT@DIGEST
     #[arg(value_parser = ImageRef::from_str)]
     pub image: ImageRef,
@@ -231,7 +205,7 @@ fn as_json(report: &Report) -> String {
 
 /// `inspect`; gives what to print.
 pub fn inspect(args: &InspectArgs) -> ops::Result<String> {
-    let found = image::inspect(&args.image, &Limits::default())?;
+    let found = image::inspect(&args.image, &args.limits.limits())?;
     Ok(if args.json { serde_json::to_string_pretty(&found)? + "\n" } else { found.to_string() })
 }
 
@@ -319,38 +293,5 @@ fn annotation(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("no annotation: KEY=VALUE".to_owned()),
-    }
-}
-
-/// A number of bytes: `4096`, `64M`, `2GiB`. The units are powers of 1024.
-fn size(text: &str) -> Result<u64, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let shift = match unit.trim_end_matches("iB").trim_end_matches('B') {
-        "" => 0,
-        "k" | "K" => 10,
-        "M" => 20,
-        "G" => 30,
-        "T" => 40,
-        _ => return Err("no size: a number, and k, M, G or T".to_owned()),
-    };
-    let number: u64 = number.parse().map_err(|_| "no size: a number, and k, M, G or T".to_owned())?;
-    number.checked_mul(1 << shift).ok_or_else(|| "too large".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::size;
-
-    #[test]
-    fn sizes() {
-        for (text, bytes) in
-            [("0", 0), ("4096", 4096), ("1k", 1024), ("64MiB", 64 << 20), ("2GB", 2 << 30), ("1T", 1 << 40)]
-        {
-            assert_eq!(size(text), Ok(bytes), "{text}");
-        }
-        for bad in ["", "G", "-1", "1.5G", "1x", "99999999T", "0x10"] {
-            assert!(size(bad).is_err(), "{bad}");
-        }
     }
 }

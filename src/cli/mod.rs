@@ -7,6 +7,7 @@ mod exec;
 mod flags;
 mod image;
 mod inspect;
+mod limits;
 mod log;
 mod output;
 mod progress;

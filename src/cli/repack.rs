@@ -7,8 +7,9 @@ use clap::ArgAction;
 
 use super::args::absolute;
 use super::commands::{Command, Typed};
+use super::limits::LimitFlags;
 use super::progress::{Display, Style};
-use crate::image::{self, ImageRef, LayerCompression, Limits, RepackOptions, Repacked, Wanted};
+use crate::image::{self, ImageRef, LayerCompression, RepackOptions, Repacked, Wanted};
 use crate::ops;
 
 /// `repack`
@@ -41,6 +42,8 @@ pub struct RepackArgs {
     /// What to show on stderr meanwhile: auto, plain, json or none
     #[arg(long, value_name = "STYLE", value_parser = Style::parse, default_value = "auto")]
     progress: Style,
+    #[command(flatten)]
+    limits: LimitFlags,
     /// Show nothing
     #[arg(long, short)]
     quiet: bool,
@@ -98,7 +101,7 @@ pub fn repack(args: &RepackArgs) -> ops::Result<String> {
         comment: args.comment.clone(),
         compression: args.compression,
         epoch,
-        limits: Limits::default(),
+        limits: args.limits.limits(),
         sync: args.sync,
     };
     let mut display = Display::new(if args.quiet { Style::None } else { args.progress });

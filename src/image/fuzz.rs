@@ -30,7 +30,7 @@ pub fn pax(bytes: &[u8]) -> bool {
 pub fn apply(layers: &[Vec<u8>], root: OwnedFd) -> bool {
     let limits = Limits { layer_bytes: 64 << 20, depth: 32, ..Limits::default() };
     let mut tree = Tree::new(root, &limits, Owners::of_this_process());
-    let (pool, progress, mut entries) = (Pool::new(64), Progress::new([]), 0);
+    let (pool, progress, mut used) = (Pool::new(64), Progress::new([]), layer::Used::default());
     let hashing = Hashing::new(&[]);
     for (number, bytes) in layers.iter().enumerate() {
         tree.next_layer(number > 0);
@@ -45,7 +45,7 @@ pub fn apply(layers: &[Vec<u8>], root: OwnedFd) -> bool {
         }
         let ended = sender.send(Message::End).is_ok();
         if !ended
-            || layer::apply(&mut tree, Stream::new(receiver, &hashing), &limits, &mut entries, &progress)
+            || layer::apply(&mut tree, Stream::new(receiver, &hashing), &limits, &mut used, &progress)
                 .is_err()
         {
             return false;

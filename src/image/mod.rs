@@ -228,10 +228,11 @@ fn root_of(
     progress: &Progress,
 ) -> Result<(OwnedFd, Totals, Vec<String>), Error> {
     let root = staging.rootfs().map_err(Error::Write)?;
+    let owners = Owners::of_this_process();
     let layout = chosen.layout.directory();
     landlock::confine(staging.directory.as_fd(), layout.as_slice()).map_err(Error::Confine)?;
     let own = crate::sys::fd::duplicate(&root).map_err(Error::Write)?;
-    let mut tree = Tree::new(own, limits, Owners::of_this_process());
+    let mut tree = Tree::new(own, limits, owners);
     let totals = pipeline::apply(&mut tree, chosen, limits, progress)?;
     let notes = tree.notes.iter().map(|(note, times)| format!("{note} ({times} times)"));
     Ok((root, totals, notes.collect()))

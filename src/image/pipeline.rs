@@ -8,14 +8,14 @@ use std::thread::{self, ScopedJoinHandle};
 
 use super::blob;
 use super::hash::{Found, Hashing};
-use super::layer::{self, Inflate, Message, Stream, Tree};
+use super::layer::{self, Inflate, Message, Stream, Tree, Used};
 use super::limits::Limits;
 use super::progress::Progress;
 use super::{Chosen, Error, Layer};
 use crate::sys::timing;
 
 /// How much there was.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {
     /// Uncompressed bytes.
     pub bytes: u64,
@@ -45,7 +45,7 @@ fn apply_on(
     let algorithms: Vec<_> =
         layers.iter().map(|layer| (layer.digest.algorithm(), layer.diff_id.algorithm())).collect();
     let (senders, receivers): (Vec<_>, Vec<_>) = layers.iter().map(|_| mpsc::channel()).unzip();
-    let mut totals = Totals::default();
+    let mut used = Used::default();
     let hashing = Hashing::new(&algorithms);
     let (inflated, found, applied) = thread::scope(|scope| {
         let hasher = (processors > 2).then(|| {
@@ -59,9 +59,10 @@ fn apply_on(
             while hashing.help() {}
             done
         });
-        let applied = write(tree, receivers, &hashing, limits, &mut totals.entries, progress);
+        let applied = write(tree, receivers, &hashing, limits, &mut used, progress);
         (join(inflater), hashing.finish(), applied)
     });
+    let mut totals = Totals { bytes: 0, entries: used.entries };
     let mut applied = applied.into_iter();
     let mut inflated = inflated.into_iter();
     let mut found = found.into_iter();
@@ -108,13 +109,13 @@ fn write(
     receivers: Vec<Receiver<Message>>,
     hashing: &Hashing,
     limits: &Limits,
-    entries: &mut u64,
+    used: &mut Used,
     progress: &Progress,
 ) -> Vec<Result<(), layer::Error>> {
     let mut done = Vec::new();
     for (number, receiver) in receivers.into_iter().enumerate() {
         tree.next_layer(number > 0);
-        let result = layer::apply(tree, Stream::new(receiver, hashing), limits, entries, progress);
+        let result = layer::apply(tree, Stream::new(receiver, hashing), limits, used, progress);
         timing::lap_with(|| format!("write layer {}", number + 1));
         match &result {
             Ok(()) => progress.applied(number),

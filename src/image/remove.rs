@@ -21,10 +21,19 @@ pub fn remove_all(dir: impl AsFd, name: &Path) -> Result<()> {
     let mut moved = 0;
     loop {
         let before = moved;
-        empty(&top, &top, OPEN, &mut moved)?;
-        if moved == before {
-            return fd::rmdir(&dir, name);
+        let gone = empty(&top, &top, OPEN, &mut moved)?;
+        if moved == before && is_removed(&dir, name, gone)? {
+            return Ok(());
         }
+    }
+}
+
+/// Removes a directory from which so many names are gone. `false`: there are more, which the file system did not tell of while the others
+/// went.
+fn is_removed(dir: impl AsFd, name: &Path, gone: u64) -> Result<bool> {
+    match fd::rmdir(dir, name) {
+        Err(Error { errno: Errno::ENOTEMPTY, .. }) if gone > 0 => Ok(false),
+        done => done.map(|()| true),
     }
 }
 
@@ -36,21 +45,28 @@ fn unlink(dir: impl AsFd, name: &Path) -> Result<bool> {
     }
 }
 
-/// Removes what is in a directory `inside` of `top`. What lies deeper than `levels` is moved up to `top`, for the next time.
-fn empty(top: &OwnedFd, inside: &OwnedFd, levels: usize, moved: &mut u64) -> Result<()> {
-    for child in fd::list(inside)? {
+/// Removes what is in a directory `inside` of `top`, and counts it. What lies deeper than `levels` is moved up to `top`, for the next time.
+fn empty(top: &OwnedFd, inside: &OwnedFd, levels: usize, moved: &mut u64) -> Result<u64> {
+    let mut gone = 0;
+    for child in fd::names(inside)? {
+        let child = child?;
+        gone += 1;
         if unlink(inside, &child)? {
             continue;
         }
         let below = open_for_removal(inside, &child)?;
         if levels == 0 {
             move_up(top, inside, &child, moved)?;
-        } else {
-            empty(top, &below, levels - 1, moved)?;
-            fd::rmdir(inside, &child)?;
+            continue;
+        }
+        loop {
+            let gone = empty(top, &below, levels - 1, moved)?;
+            if is_removed(inside, &child, gone)? {
+                break;
+            }
         }
     }
-    Ok(())
+    Ok(gone)
 }
 
 fn move_up(top: &OwnedFd, from: &OwnedFd, name: &Path, moved: &mut u64) -> Result<()> {

@@ -40,8 +40,8 @@ use std::path::PathBuf;
 use crate::hooks::{Status, document};
 use crate::plan::Host;
 use crate::state::Record;
-use crate::sys::credentials;
 use crate::sys::proc::Proc;
+use crate::sys::{credentials, namespace};
 use crate::types::{CgroupManager, CgroupRecord, ContainerId, Pid};
 
 /// The version of the runtime specification that keg implements.
@@ -103,7 +103,7 @@ fn is_root() -> bool {
 /// the session of a user who is not root gave us. Some callers make such a user root of a user namespace before they call.
 pub fn default_root(rootless: Option<bool>, session: Option<PathBuf>) -> PathBuf {
     let is_users =
-        || !is_root() || Proc::host().and_then(|proc| probe::in_user_namespace(&proc)).unwrap_or(false);
+        || !is_root() || Proc::host().and_then(|proc| namespace::in_user_namespace(&proc)).unwrap_or(false);
     match session {
         Some(dir) if rootless.unwrap_or_else(is_users) => dir.join("keg"),
         _ => PathBuf::from("/run/keg"),

@@ -9,11 +9,7 @@ use crate::cgroup::{self, Look};
 use crate::plan::Host;
 use crate::plan::cgroup::HostCgroups;
 use crate::sys::proc::Proc;
-use crate::sys::{self, credentials, fd, kernel, namespace, timing};
-use crate::types::NamespaceKind;
-
-/// The inode number of `/proc/PID/ns/user` in the initial user namespace, fixed since Linux 3.8 (`PROC_USER_INIT_INO`).
-const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
+use crate::sys::{credentials, fd, kernel, namespace, timing};
 
 /// The oldest Linux that has all the calls which keg cannot do without.
 const OLDEST: (u32, u32) = (5, 14);
@@ -41,7 +37,7 @@ pub(super) fn host(proc: &Proc, look: Look) -> Result<Host> {
 
 /// As [`host`], for what has its cgroups already.
 pub(super) fn without_cgroups(proc: &Proc) -> Result<Host> {
-    let in_user_namespace = in_user_namespace(proc)?;
+    let in_user_namespace = namespace::in_user_namespace(proc)?;
     Ok(Host {
         euid: credentials::effective_uid().0,
         in_user_namespace,
@@ -50,11 +46,6 @@ pub(super) fn without_cgroups(proc: &Proc) -> Result<Host> {
         capabilities: credentials::caps()?[1],
         cgroups: HostCgroups::default(),
     })
-}
-
-/// Whether root here is not the host's.
-pub(super) fn in_user_namespace(proc: &Proc) -> sys::Result<bool> {
-    Ok(namespace::own_id(proc, NamespaceKind::User)? != INITIAL_USER_NAMESPACE)
 }
 
 fn is_setgroups_denied(proc: &Proc) -> Result<bool> {

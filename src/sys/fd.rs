@@ -322,18 +322,18 @@ pub fn read_file(dir: impl AsFd, path: &Path, limit: usize) -> Result<Vec<u8>> {
 
 /// The names in a directory, `.` and `..` left out, in the order the kernel gives.
 pub fn list(dir: impl AsFd) -> Result<Vec<PathBuf>> {
-    let call = || format!("getdents({})", show_fd(&dir));
+    names(dir)?.collect()
+}
+
+/// As [`list`], but read as they are asked for, however many there are: those that are removed or made meanwhile may be among them or not.
+pub fn names<'a>(dir: impl AsFd + 'a) -> Result<impl Iterator<Item = Result<PathBuf>> + 'a> {
     let own = open(&dir, Path::new("."), Resolve::Beneath, OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0)?;
-    let mut stream = nix::dir::Dir::from_fd(own).named(call)?;
-    let mut names = Vec::new();
-    for entry in stream.iter() {
-        let entry = entry.named(call)?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            names.push(PathBuf::from(std::ffi::OsStr::from_bytes(name)));
-        }
-    }
-    Ok(names)
+    let call = move || format!("getdents({})", show_fd(&dir));
+    let stream = nix::dir::Dir::from_fd(own).named(&call)?;
+    let name =
+        |entry: nix::dir::Entry| PathBuf::from(std::ffi::OsStr::from_bytes(entry.file_name().to_bytes()));
+    let names = stream.into_iter().map(move |entry| entry.map(name).named(&call));
+    Ok(names.filter(|name| !matches!(name, Ok(name) if name.as_os_str() == "." || name.as_os_str() == "..")))
 }
 
 /// fchdir(2)

@@ -58,6 +58,14 @@ pub fn own_id(proc: &Proc, kind: NamespaceKind) -> Result<u64> {
     stat.map(|stat| stat.st_ino).named(|| format!("fstatat(/proc/{path})"))
 }
 
+/// The inode number of `/proc/PID/ns/user` in the initial user namespace, fixed since Linux 3.8 (`PROC_USER_INIT_INO`).
+const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
+
+/// Whether the calling process is in a user namespace: root in it is not the host's.
+pub fn in_user_namespace(proc: &Proc) -> Result<bool> {
+    Ok(own_id(proc, NamespaceKind::User)? != INITIAL_USER_NAMESPACE)
+}
+
 /// setns(2) to one namespace.
 pub fn join(file: impl AsFd, kind: NamespaceKind) -> Result<()> {
     let flag = CloneFlags::from_bits_retain(kind.clone_flag() as libc::c_int);

@@ -162,14 +162,50 @@ fn acls_are_those_of_the_entry() {
     assert_eq!(get(&root.join("d/e"), "system.posix_acl_default"), None);
 }
 
+/// GNU tar's own form names users, whom the image knows and this host does not.
+#[test]
+fn acls_as_text_are_left_out_with_a_note() {
+    let text = "user::rwx\nuser:lisa:rwx\ngroup::r-x\nmask::rwx\nother::r-x\n";
+    let world = World::begin();
+    let notes = world.notes(&[tar(&[
+        dir("d").pax("SCHILY.acl.default", text),
+        file("d/f", "x").pax("SCHILY.acl.access", text),
+        file("d/g", "x").pax("SCHILY.xattr.user.x", "1").pax("SCHILY.fflags", "nodump"),
+    ])]);
+    let notes: Vec<_> = notes.iter().filter(|note| note.contains("control")).collect();
+    assert_eq!(notes.len(), 2);
+    for (note, name) in notes.iter().zip(["d", "d/f"]) {
+        assert_eq!(**note, format!("access control list of {name:?} left out: SCHILY.acl is text (1 times)"));
+    }
+    let bundle = world.bundle().join("rootfs");
+    assert_eq!(get(&bundle.join("d/f"), "system.posix_acl_access"), None);
+    assert_eq!(get(&bundle.join("d"), "system.posix_acl_default"), None);
+}
+
 /// A later layer's entry for a directory replaces what the earlier one said about it.
 #[test]
 fn attributes_of_directories_are_those_of_the_last_entry() {
     let world = World::begin();
     let root = world.accept(&[
-        tar(&[dir("d").pax("SCHILY.xattr.user.old", "1"), dir("e")]),
-        tar(&[dir("d").mode(0o500), file("d/x", "")]),
+        tar(&[
+            dir("d").pax("SCHILY.xattr.user.old", "1"),
+            dir("e").pax("SCHILY.xattr.user.same", "1").pax("SCHILY.xattr.user.old", "1"),
+            dir("f").pax("SCHILY.xattr.user.same", "1"),
+        ]),
+        tar(&[
+            dir("d").mode(0o500),
+            file("d/x", ""),
+            dir("e").pax("SCHILY.xattr.user.same", "2"),
+            file("f/x", ""),
+        ]),
     ]);
     assert_eq!(get(&root.join("d"), "user.old"), None);
+    if get(&root.join("f"), "user.same").is_some() {
+        let same = |name: &str| get(&root.join(name), "user.same");
+        assert_eq!((same("e").as_deref(), same("f").as_deref()), (Some(&b"2"[..]), Some(&b"1"[..])));
+        assert_eq!(get(&root.join("e"), "user.old"), None);
+    } else {
+        eprintln!("this file system has no user attributes");
+    }
     assert_eq!(std::fs::metadata(root.join("d")).unwrap().mode() & 0o7777, 0o500);
 }

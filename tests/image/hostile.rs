@@ -79,6 +79,31 @@ fn symlinked_parents_stay_inside() {
     }
 }
 
+/// `..` is that of the directory a symlink leads to, not of the name before it.
+#[test]
+fn dots_behind_symlinks_are_those_of_where_they_lead() {
+    let world = World::begin();
+    let root = world.accept(&[
+        tar(&[dir("a/b"), dir("c/d"), symlink("a/b/l", "../../c/d"), file("a/b/l/x", "1")]),
+        tar(&[
+            symlink("up", "a/b/l/.."),
+            file("up/y", "2"),
+            symlink("s", "/a/b/l/../../a/./b/.."),
+            file("s/z", "3"),
+            hardlink("s/h", "up/y"),
+        ]),
+        tar(&[file("up/d/.wh.x", "")]),
+    ]);
+    assert_eq!(names(&root), ["a", "c", "s", "up"]);
+    assert_eq!(
+        (names(&root.join("a")), names(&root.join("a/b"))),
+        (vec!["b".into(), "h".into(), "z".into()], vec!["l".to_string()])
+    );
+    assert_eq!(names(&root.join("c")), ["d", "y"]);
+    assert!(names(&root.join("c/d")).is_empty());
+    assert_eq!(std::fs::read_to_string(root.join("a/h")).unwrap(), "2");
+}
+
 #[test]
 fn the_last_name_is_never_followed() {
     let world = World::begin();

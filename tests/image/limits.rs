@@ -2,7 +2,7 @@
 
 use super::layout::{CONFIG, INDEX, MANIFEST};
 use super::{Item, Layout, World, dir, file, tar};
-use keg::image::{self, UnpackOptions};
+use keg::image::Limits;
 use serde_json::json;
 
 fn one(items: &[Item]) -> Layout {
@@ -28,10 +28,77 @@ fn a_bomb_is_stopped_by_its_ratio() {
     world.refuse(&one(&[file("zeros", vec![0; 3 << 20])]), "compressed to less than 1/100 of its size");
 }
 
+/// An empty file of so many bytes.
+fn hole(name: &str, bytes: u64) -> Item {
+    file(name, "").pax("GNU.sparse.size", bytes.to_string()).pax("GNU.sparse.map", "0,0")
+}
+
 #[test]
 fn holes_count_as_bytes() {
-    let hole = file("x", "").pax("GNU.sparse.size", (1_u64 << 50).to_string()).pax("GNU.sparse.map", "0,0");
-    World::begin().refuse(&one(&[hole]), "a sparse file of 1125899906842624 bytes");
+    let why = "bytes uncompressed, with its holes";
+    World::begin().refuse(&one(&[hole("x", 1 << 50)]), why);
+    // Each may be there, but not all of them; nor one beside what is no hole.
+    let mut world = World::begin();
+    (world.limits.layer_bytes, world.limits.image_bytes) = (100_000, 150_000);
+    let two = [hole("a", 40_000), hole("b", 40_000)];
+    world.accept(&[tar(&two)]);
+    world.clear();
+    world.refuse(&one(&[&two[..], &[hole("c", 40_000)]].concat()), "the layer has more than 100000 bytes");
+    world.refuse(&one(&[&two[..], &[file("c", [0; 40_000])]].concat()), why);
+    world.refuse(&one(&[hole("a", u64::MAX / 2), hole("b", u64::MAX / 2), hole("c", u64::MAX / 2)]), why);
+    // The image's layers together.
+    world.refuse(&Layout::of(&[tar(&two), tar(&[hole("c", 70_000)])]), "layer 2 of 2");
+    world.accept(&[tar(&two), tar(&[hole("c", 40_000)])]);
+}
+
+/// The flag's row in the document and its line of `--help` say what holds when it is not given; these are the image page's own figures.
+#[test]
+fn defaults_are_those_of_the_document() {
+    let usual = Limits::default();
+    let expected = [
+        ("--max-layer-size", usual.layer_bytes, 64 << 30),
+        ("--max-image-size", usual.image_bytes, 128 << 30),
+        ("--max-entries", usual.entries, 3_500_000),
+        ("--max-depth", usual.depth as u64, 256),
+        ("--max-ratio", usual.ratio, 4_000),
+        ("--max-window", usual.window, 128 << 20),
+        ("--max-header-size", usual.header_bytes, 1 << 20),
+        ("--max-directory-memory", usual.directory_bytes, 40 << 20),
+        ("--max-document-size", usual.document_bytes, 4 << 20),
+        ("--max-index-depth", usual.index_depth as u64, 4),
+    ];
+    let number = |text: &str| -> u64 {
+        let unit = text.trim_start_matches(|char: char| char.is_ascii_digit());
+        let shift = ["", "k", "M", "G"].iter().position(|known| *known == unit).unwrap() * 10;
+        text[..text.len() - unit.len()].parse::<u64>().unwrap() << shift
+    };
+    let document = include_str!("../../docs/images.md");
+    let rows: Vec<(&str, u64)> = document
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `--max-")?.split_once("` | "))
+        .map(|(flag, rest)| (flag, number(rest.split(" | ").next().unwrap())))
+        .collect();
+    let documented: Vec<_> = expected.iter().map(|(flag, ..)| flag.trim_start_matches("--max-")).collect();
+    assert_eq!(rows.iter().map(|(flag, _)| *flag).collect::<Vec<_>>(), documented);
+    let help = |command: &str| {
+        let keg = std::process::Command::new(env!("CARGO_BIN_EXE_keg")).args([command, "--help"]).output();
+        String::from_utf8(keg.unwrap().stdout).unwrap()
+    };
+    let of_documents = ["--max-document-size", "--max-index-depth"];
+    for command in ["unpack", "repack", "inspect", "run", "create"] {
+        let help = help(command);
+        for ((flag, is, wanted), (_, row)) in expected.iter().zip(&rows) {
+            assert_eq!((is, row), (wanted, wanted), "{flag}");
+            let words: Vec<_> = help.split_whitespace().skip_while(|word| word != flag).collect();
+            if command == "inspect" && !of_documents.contains(flag) {
+                assert!(words.is_empty(), "{command} {flag}");
+                continue;
+            }
+            let default = words.iter().skip_while(|word| **word != "[default:").nth(1);
+            let default = default.unwrap_or_else(|| panic!("{command} {flag}: {help}"));
+            assert_eq!(number(default.trim_end_matches(']')), *wanted, "{command} {flag}");
+        }
+    }
 }
 
 #[test]
@@ -43,6 +110,18 @@ fn entries_and_depth() {
     world.limits.depth = 3;
     world.refuse(&one(&[file("1/2/3/4", "")]), "more than 3 parts");
     world.accept(&[tar(&[file("1/2/3", "")])]);
+}
+
+/// Directories that no entry names are remembered like those that one does, where whiteouts may come.
+#[test]
+fn names_that_a_layer_makes() {
+    let mut world = World::begin();
+    world.limits.entries = 20;
+    let deep = |n: usize| [file(format!("d{n}/1/2/3/4/x"), ""), file(format!("d{n}"), "")];
+    let items: Vec<Item> = (0..3).flat_map(deep).collect();
+    world.refuse(&Layout::of(&[tar(&[]), tar(&items)]), "the layer makes more than 20 names");
+    world.limits.entries = 30;
+    world.accept(&[tar(&[]), tar(&items)]);
 }
 
 #[test]
@@ -75,20 +154,9 @@ fn names_and_attributes_of_directories() {
 fn notes() {
     let items: Vec<Item> =
         (0..200).map(|n| file(format!("f{n}"), "").pax(&format!("SCHILY.xattr.trusted.{n}"), "x")).collect();
-    let layout = one(&items);
-    let world = World::begin();
-    layout.write(&world.layout());
-    let options = UnpackOptions {
-        image: world.layout().display().to_string().parse().unwrap(),
-        bundle: world.bundle(),
-        platform: None,
-        limits: world.limits.clone(),
-        sync: false,
-        changes: image::Changes::default(),
-    };
-    let (report, _) = image::unpack(&options, None, &mut |_| {}).unwrap();
-    assert_eq!(report.notes.len(), 65);
-    assert!(report.notes.contains(&"more was left out (136 times)".to_owned()), "{:?}", report.notes);
+    let notes = World::begin().notes(&[tar(&items)]);
+    assert_eq!(notes.len(), 65);
+    assert!(notes.contains(&"more was left out (136 times)".to_owned()), "{notes:?}");
 }
 
 #[test]

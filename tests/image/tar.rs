@@ -149,6 +149,44 @@ pub fn old_sparse(name: &str, offset: u64, data: &[u8], length: u64) -> Vec<u8> 
     [header.as_bytes().to_vec(), padded(data)].concat()
 }
 
+/// A sparse file in GNU's old form, with as many headers for its stretches as they need: four in the first, 21 in each other.
+pub fn old_sparse_of(name: &str, stretches: &[(u64, Vec<u8>)], length: u64) -> Vec<u8> {
+    let octal = |number: u64| format!("{number:011o}\0").into_bytes();
+    let row = |(offset, data): &(u64, Vec<u8>)| [octal(*offset), octal(data.len() as u64)].concat();
+    let (first, others) = stretches.split_at(stretches.len().min(4));
+    let content: Vec<u8> = stretches.iter().flat_map(|(_, data)| data.clone()).collect();
+    let mut header = tar::Header::new_gnu();
+    header.set_path(name).unwrap();
+    header.set_size(content.len() as u64);
+    header.set_mode(0o644);
+    header.set_mtime(1_000_000_000);
+    header.set_entry_type(tar::EntryType::GNUSparse);
+    header.as_gnu_mut().unwrap().set_real_size(length);
+    let block = header.as_mut_bytes();
+    let rows: Vec<u8> = first.iter().flat_map(row).collect();
+    block[386..386 + rows.len()].copy_from_slice(&rows);
+    block[482] = u8::from(!others.is_empty());
+    header.set_cksum();
+    let mut bytes = header.as_bytes().to_vec();
+    let mut chunks = others.chunks(21).peekable();
+    while let Some(chunk) = chunks.next() {
+        let mut block = padded(&chunk.iter().flat_map(row).collect::<Vec<u8>>());
+        block[504] = u8::from(chunks.peek().is_some());
+        bytes.extend(block);
+    }
+    [bytes, padded(&content)].concat()
+}
+
+/// An entry whose name begins in the second field that ustar has for it.
+pub fn with_prefix(item: &Item, prefix: &str) -> Vec<u8> {
+    let mut bytes = item.bytes();
+    let mut header = tar::Header::from_byte_slice(&bytes[..512]).clone();
+    header.as_ustar_mut().unwrap().prefix[..prefix.len()].copy_from_slice(prefix.as_bytes());
+    header.set_cksum();
+    bytes[..512].copy_from_slice(header.as_bytes());
+    bytes
+}
+
 /// Changes the size that the header of an entry's last `content` bytes gives.
 pub fn with_size(mut bytes: Vec<u8>, content: usize, size: u64) -> Vec<u8> {
     let at = bytes.len() - content.next_multiple_of(512) - 512;

@@ -3,7 +3,7 @@
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use super::tar::{extension, old_sparse, padded};
+use super::tar::{extension, old_sparse, old_sparse_of, padded, with_prefix, with_size};
 use super::world::{is_root, names};
 use super::{Item, Layout, World, chr, dir, fifo, file, hardlink, symlink, tar};
 
@@ -197,6 +197,49 @@ fn sparse_files() {
         let blocks = std::fs::metadata(root.join(&name)).unwrap().blocks();
         assert!(blocks < 1024, "{name} takes {blocks} blocks");
     }
+}
+
+/// More stretches than a header has room for, and more than one block that continues it has.
+#[test]
+fn old_sparse_files_of_many_stretches() {
+    let stretches: Vec<(u64, Vec<u8>)> =
+        (0..50).map(|n| (n * 8192, vec![b'a' + (n % 26) as u8; 512])).collect();
+    let bytes = [old_sparse_of("many", &stretches, 50 * 8192), tar(&[file("after", "x")])].concat();
+    let world = World::begin();
+    let root = world.accept(&[bytes]);
+    let mut expected = vec![0; 50 * 8192];
+    for (offset, data) in &stretches {
+        expected[*offset as usize..][..data.len()].copy_from_slice(data);
+    }
+    assert!(std::fs::read(root.join("many")).unwrap() == expected);
+    assert_eq!(read(&root, "after"), "x");
+}
+
+/// What ustar cannot get into its field for names begins in another.
+#[test]
+fn names_in_two_fields_of_ustar() {
+    let (prefix, name) = ("p".repeat(99) + "/" + &"q".repeat(55), "n".repeat(100));
+    let world = World::begin();
+    let root = world.accept(&[[with_prefix(&file(&name, "x"), &prefix), tar(&[])].concat()]);
+    assert_eq!(read(&root, &format!("{prefix}/{name}")), "x");
+}
+
+/// Only regular files have content: what stands behind another is the next header, whatever the size of the other says.
+#[test]
+fn sizes_of_what_is_no_file_mean_nothing() {
+    let others = [dir("d"), symlink("s", "t"), hardlink("h", "f"), fifo("p")];
+    let mut bytes = file("f", "content").bytes();
+    for (number, other) in others.iter().enumerate() {
+        bytes.extend(with_size(other.bytes(), 0, 1024));
+        bytes.extend(file(number.to_string(), "x").bytes());
+        bytes.extend(
+            Item { name: [b"x", &other.name[..]].concat(), ..other.clone() }.pax("size", "512").bytes(),
+        );
+    }
+    let world = World::begin();
+    let root = world.accept(&[[bytes, tar(&[])].concat()]);
+    assert_eq!(names(&root), ["0", "1", "2", "3", "d", "f", "h", "p", "s", "xd", "xh", "xp", "xs"]);
+    assert_eq!((read(&root, "h"), read(&root, "3")), ("content".into(), "x".into()));
 }
 
 #[test]

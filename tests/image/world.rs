@@ -59,18 +59,27 @@ impl World {
         self.unpack_written(reference)
     }
 
-    /// Unpacks what stands at [`Self::layout`].
-    pub fn unpack_written(&self, reference: &str) -> Result<PathBuf, String> {
-        let before = look(&self.decoy());
-        let options = UnpackOptions {
+    /// Unpacks layers and gives what keg has to say about what it left out.
+    pub fn notes(&self, layers: &[Vec<u8>]) -> Vec<String> {
+        Layout::of(layers).write(&self.layout());
+        image::unpack(&self.options(":latest"), None, &mut |_| {}).unwrap().0.notes
+    }
+
+    fn options(&self, reference: &str) -> UnpackOptions {
+        UnpackOptions {
             image: format!("{}{reference}", self.layout().display()).parse().unwrap(),
             bundle: self.bundle(),
             platform: self.platform.clone(),
             limits: self.limits.clone(),
             sync: false,
             changes: image::Changes::default(),
-        };
-        let result = image::unpack(&options, None, &mut |_| {});
+        }
+    }
+
+    /// Unpacks what stands at [`Self::layout`].
+    pub fn unpack_written(&self, reference: &str) -> Result<PathBuf, String> {
+        let before = look(&self.decoy());
+        let result = image::unpack(&self.options(reference), None, &mut |_| {});
         assert_eq!(look(&self.decoy()), before, "something outside of the bundle has changed");
         match result {
             Ok(_) => {

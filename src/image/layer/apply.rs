@@ -26,6 +26,12 @@ pub fn apply<R: BufRead>(
     reader: &mut Reader<R>,
 ) -> Result<(), Error> {
     let failed = |error: EntryError| entry_error(&entry.name, error);
+    if entry.has_text_acl {
+        tree.note(&format!(
+            "access control list of {} left out: SCHILY.acl is text",
+            Shown::new(&entry.name)
+        ));
+    }
     let (parent, name) = match path::parse(&entry.name, depth).map_err(|error| failed(error.into()))? {
         EntryPath::Below { parent, name } => (parent, name),
         EntryPath::Root if entry.kind == Kind::Directory => {
@@ -47,8 +53,7 @@ pub fn apply<R: BufRead>(
                 Failure::Read(error) => error,
             })?;
             tree.set_attributes(&file, &entry.attributes).map_err(|error| failed(error.into()))?;
-            tree.own(&place.path);
-            Ok(())
+            tree.own(&place.path).map_err(failed)
         }
         _ => tree.make(&place, entry, depth).map_err(failed),
     }
@@ -82,7 +87,7 @@ fn whiteout_of(parent: &[u8], name: &[u8], kind: &Kind) -> Result<Option<whiteou
 
 impl Tree {
     fn made_root(&mut self, entry: &Entry) -> Result<(), EntryError> {
-        self.own(b"");
+        self.own(b"")?;
         self.directories.insert(b"", entry.attributes.clone())
     }
 
@@ -116,16 +121,14 @@ impl Tree {
                 }
                 self.replacing(place, || fd::symlink(dir, name, as_path(target)))?;
                 self.set_symlink(dir, name, &entry.attributes)?;
-                self.own(&place.path);
-                Ok(())
+                self.own(&place.path)
             }
             Kind::Hardlink(target) => {
                 self.hardlink(place, target, depth).map_err(|source| match source {
                     error @ EntryError::System(_) => error,
                     source => EntryError::Target { target: Shown::new(target), source: Box::new(source) },
                 })?;
-                self.own(&place.path);
-                Ok(())
+                self.own(&place.path)
             }
             Kind::Character(0, 0) => Err(EntryError::OverlayWhiteout),
             Kind::Character(major, minor) => self.special(place, entry, SFlag::S_IFCHR, *major, *minor),
@@ -141,7 +144,7 @@ impl Tree {
             Err(error) if error.errno == Errno::EEXIST => {
                 let stat = fd::stat_at(&parent.fd, as_path(name))?;
                 if fd::file_type(&stat) == SFlag::S_IFDIR {
-                    self.own(path);
+                    self.own(path)?;
                     return self.directories.insert(path, entry.attributes.clone());
                 }
                 self.remove(parent, name)?;
@@ -165,16 +168,15 @@ impl Tree {
         let made = self.replacing(place, || fd::mknod(dir, name, kind, 0o600, major.into(), minor.into()));
         match made {
             Err(EntryError::System(error))
-                if error.errno == Errno::EPERM && self.owners == Owners::Recorded =>
+                if error.errno == Errno::EPERM && self.owners != Owners::Kept && kind != SFlag::S_IFIFO =>
             {
-                self.note("device left out: only root can make one");
+                self.note("device left out: only the host's root can make one");
                 return Ok(());
             }
             made => made?,
         }
         self.set_special(dir, name, &entry.attributes)?;
-        self.own(&place.path);
-        Ok(())
+        self.own(&place.path)
     }
 
     /// The target is a name in the image, absolute or not; its last part is not followed.

@@ -18,6 +18,8 @@ pub struct Entry {
     pub kind: Kind,
     /// Owner, mode, time and extended attributes.
     pub attributes: Attributes,
+    /// Whether it has an access control list as text, whose names are those of some host.
+    pub has_text_acl: bool,
 }
 
 /// What a file has beside its content.
@@ -81,6 +83,11 @@ impl<R: BufRead> Reader<R> {
     /// Reads a tar from its beginning; extended headers beyond `header_bytes` are refused.
     pub fn new(input: R, header_bytes: u64) -> Self {
         Self { input, header_bytes, offset: 0, content: 0, padding: 0 }
+    }
+
+    /// How many bytes have been read.
+    pub fn offset(&self) -> u64 {
+        self.offset
     }
 
     /// The next piece of the current entry's content; empty at its end.
@@ -208,7 +215,7 @@ impl<R: BufRead> Reader<R> {
                 None
             };
         }
-        Ok(Entry { name, kind, attributes })
+        Ok(Entry { name, kind, attributes, has_text_acl: pax.has_text_acl })
     }
 
     fn begin_content(&mut self, size: u64) {

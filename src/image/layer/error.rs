@@ -147,6 +147,9 @@ pub enum EntryError {
     /// More is to be remembered than any honest image has.
     #[error("names and attributes of directories take more than {0} bytes")]
     Directories(u64),
+    /// More names than are remembered.
+    #[error("the layer makes more than {0} names")]
+    Made(u64),
     /// A whiteout of nothing, or of something that cannot be deleted.
     #[error("malformed whiteout")]
     Whiteout,

@@ -10,13 +10,16 @@ use super::Error;
 use super::entry::Attributes;
 use super::error::Shown;
 use super::tree::Tree;
-use crate::sys::{self, Errno, fd, times, xattr};
+use crate::sys::proc::Proc;
+use crate::sys::{self, Errno, fd, namespace, times, xattr};
 
 /// How owners are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owners {
     /// As they are.
     Kept,
+    /// As they are where they are mapped in our user namespace, whose root we are; else recorded. Devices cannot be made.
+    Mapped,
     /// We may not change owners: recorded in the attribute `user.rootlesscontainers`.
     Recorded,
 }
@@ -24,7 +27,11 @@ pub enum Owners {
 impl Owners {
     /// What this process may do.
     pub fn of_this_process() -> Self {
-        if nix::unistd::geteuid().is_root() { Self::Kept } else { Self::Recorded }
+        if !nix::unistd::geteuid().is_root() {
+            return Self::Recorded;
+        }
+        let is_mapped = Proc::host().and_then(|proc| namespace::in_user_namespace(&proc));
+        if is_mapped.unwrap_or(false) { Self::Mapped } else { Self::Kept }
     }
 }
 
@@ -45,16 +52,35 @@ impl Tree {
     /// Attributes of an open file or directory.
     pub(super) fn set_attributes(&mut self, file: impl AsFd, attributes: &Attributes) -> sys::Result<()> {
         let set = |name: &[u8], value: &[u8]| xattr::set(&file, name, value);
-        if self.owners == Owners::Kept {
-            fd::chown(&file, Path::new(""), attributes.uid, attributes.gid)?;
+        let is_owned = self.set_owner(&file, Path::new(""), attributes)?;
+        // Only a writable file takes user attributes from somebody who is not root.
+        let mode_last = self.owners == Owners::Recorded;
+        if !mode_last {
             fd::chmod(&file, attributes.mode)?;
-            self.set_xattrs(attributes, set)?;
-        } else {
-            // Only a writable file takes user attributes from somebody who is not root.
-            self.set_xattrs(attributes, set)?;
+        }
+        if !is_owned && (attributes.uid, attributes.gid) != (0, 0) {
+            let record = recorded_owner(attributes.uid, attributes.gid);
+            self.tolerate(ROOTLESS, set(ROOTLESS, &record))?;
+        }
+        self.set_xattrs(attributes, set)?;
+        if mode_last {
             fd::chmod(&file, attributes.mode)?;
         }
         attributes.mtime.map_or(Ok(()), |time| times::set(&file, time))
+    }
+
+    /// The owner of a name in `dir`, or of `dir` itself. `false`: who it should be is to be recorded.
+    fn set_owner(&mut self, dir: impl AsFd, name: &Path, attributes: &Attributes) -> sys::Result<bool> {
+        if self.owners == Owners::Recorded {
+            return Ok(false);
+        }
+        match fd::chown(dir, name, attributes.uid, attributes.gid) {
+            Err(error) if self.owners == Owners::Mapped && error.errno == Errno::EINVAL => {
+                self.note("owner not mapped in this user namespace");
+                Ok(false)
+            }
+            done => done.map(|()| true),
+        }
     }
 
     /// Attributes of a device or FIFO that has just been made.
@@ -64,9 +90,7 @@ impl Tree {
         name: &Path,
         attributes: &Attributes,
     ) -> sys::Result<()> {
-        if self.owners == Owners::Kept {
-            fd::chown(&dir, name, attributes.uid, attributes.gid)?;
-        }
+        self.set_owner(&dir, name, attributes)?;
         fd::chmod_at(&dir, name, attributes.mode)?;
         if attributes.xattrs.iter().any(|(name, _)| is_applied(name)) {
             let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW;
@@ -83,9 +107,7 @@ impl Tree {
         name: &Path,
         attributes: &Attributes,
     ) -> sys::Result<()> {
-        if self.owners == Owners::Kept {
-            fd::chown(&dir, name, attributes.uid, attributes.gid)?;
-        }
+        self.set_owner(&dir, name, attributes)?;
         attributes.mtime.map_or(Ok(()), |time| times::set_at(&dir, name, time))
     }
 
@@ -94,10 +116,6 @@ impl Tree {
         attributes: &Attributes,
         set: impl Fn(&[u8], &[u8]) -> sys::Result<()>,
     ) -> sys::Result<()> {
-        let (uid, gid) = (attributes.uid, attributes.gid);
-        if self.owners == Owners::Recorded && (uid, gid) != (0, 0) {
-            self.tolerate(ROOTLESS, set(ROOTLESS, &recorded_owner(uid, gid)))?;
-        }
         for (name, value) in &attributes.xattrs {
             if is_applied(name) {
                 self.tolerate(name, set(name, value))?;
@@ -108,13 +126,17 @@ impl Tree {
         Ok(())
     }
 
-    /// A file system without user attributes, or a user without the right to give capabilities,
-    /// is worth a note. That the kernel refuses root a capability is an error.
+    /// A file system without user attributes, a user without the right to give capabilities, or ids that are not mapped in an access
+    /// control list are worth a note. That the kernel refuses the host's root a capability is an error.
     fn tolerate(&mut self, name: &[u8], done: sys::Result<()>) -> sys::Result<()> {
         let is_user = name.starts_with(b"user.");
         match done {
             Err(error) if is_user && matches!(error.errno, Errno::ENOTSUP | Errno::EPERM) => {}
-            Err(error) if self.owners == Owners::Recorded && error.errno == Errno::EPERM => {}
+            Err(error) if self.owners != Owners::Kept && error.errno == Errno::EPERM => {}
+            Err(error)
+                if self.owners == Owners::Mapped
+                    && error.errno == Errno::EINVAL
+                    && name.starts_with(b"system.posix_acl_") => {}
             other => return other,
         }
         self.note(&format!("attribute {} not possible here", Shown::new(name)));

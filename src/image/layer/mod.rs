@@ -9,6 +9,7 @@ mod entry;
 mod error;
 pub(super) mod header;
 mod inflate;
+mod made;
 mod metadata;
 mod path;
 pub(super) mod pax;
@@ -28,32 +29,50 @@ pub use tree::{Tree, as_path};
 use super::limits::Limits;
 use super::progress::Progress;
 
-/// Applies a layer, all of whose bytes are taken; whether they were the right ones others know. `entries` counts those of all layers.
+/// What the layers of an image have had so far of what it may have.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Used {
+    /// Tar entries.
+    pub entries: u64,
+    /// Uncompressed bytes of the layers that are done, with the holes of their sparse files.
+    bytes: u64,
+}
+
+/// Applies a layer, all of whose bytes are taken; whether they were the right ones others know.
 pub fn apply(
     tree: &mut Tree,
     mut stream: Stream<'_>,
     limits: &Limits,
-    entries: &mut u64,
+    used: &mut Used,
     progress: &Progress,
 ) -> Result<(), Error> {
+    let most = limits.layer_bytes.min(limits.image_bytes.saturating_sub(used.bytes));
+    let check = |bytes: u64| {
+        if bytes <= most {
+            return Ok(bytes);
+        }
+        Err(Error::Limit(format!("the layer has more than {most} bytes uncompressed, with its holes")))
+    };
+    let mut holes: u64 = 0;
     let mut reader = entry::Reader::new(&mut stream, limits.header_bytes);
     while let Some(entry) = reader.next_entry()? {
-        *entries += 1;
-        if *entries > limits.entries {
+        used.entries += 1;
+        if used.entries > limits.entries {
             return Err(Error::Limit(format!("the image has more than {} entries", limits.entries)));
         }
-        if let entry::Kind::File(Some(map)) = &entry.kind
-            && map.length > limits.layer_bytes
-        {
-            return Err(Error::Limit(format!("a sparse file of {} bytes", map.length)));
+        if let entry::Kind::File(Some(map)) = &entry.kind {
+            holes = holes.saturating_add(map.holes());
         }
+        check(reader.offset().saturating_add(holes))?;
         apply::apply(tree, limits.depth, &entry, &mut reader)?;
         progress.entry();
         if progress.is_stopped() {
             return Err(Error::Aborted);
         }
     }
-    Ok(stream.drain()?)
+    let bytes = check(stream.drain()?.saturating_add(holes))?;
+    used.bytes = used.bytes.saturating_add(bytes);
+    Ok(())
 }
 
 /// Gives directories their attributes. To be called once, after the last layer.

@@ -36,6 +36,8 @@ pub struct Records {
     pub mtime: Option<Time>,
     /// `SCHILY.xattr.*`, names without the prefix.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Whether there are `SCHILY.acl.*`: access control lists as text.
+    pub has_text_acl: bool,
     /// `GNU.sparse.*`, keys without the prefix, in their order.
     pub sparse: Vec<(Vec<u8>, Vec<u8>)>,
 }
@@ -69,6 +71,8 @@ pub fn parse(mut bytes: &[u8]) -> Result<Records, Error> {
                     records.xattrs.push((name.to_vec(), value.to_vec()));
                 } else if let Some(name) = key.strip_prefix(b"GNU.sparse.") {
                     records.sparse.push((name.to_vec(), value.to_vec()));
+                } else if key.starts_with(b"SCHILY.acl.") {
+                    records.has_text_acl = true;
                 }
             }
         }

@@ -36,6 +36,11 @@ impl Map {
         stretches.retain(|(_, bytes)| *bytes > 0);
         Ok(Self { length, stretches })
     }
+
+    /// How many bytes the tar does not carry.
+    pub fn holes(&self) -> u64 {
+        self.length - self.stretches.iter().map(|(_, bytes)| bytes).sum::<u64>()
+    }
 }
 
 /// Adds the stretches of a table of an old GNU header: 24 bytes each, ended by a blank one.

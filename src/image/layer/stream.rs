@@ -28,13 +28,14 @@ pub struct Stream<'a> {
     messages: Receiver<Message>,
     piece: Option<Arc<Buffer>>,
     start: usize,
+    taken: u64,
     ended: bool,
 }
 
 impl<'a> Stream<'a> {
     /// The layer whose bytes come as these messages. While there is none, `hashing` is helped with.
     pub fn new(messages: Receiver<Message>, hashing: &'a Hashing) -> Self {
-        Self { hashing, messages, piece: None, start: 0, ended: false }
+        Self { hashing, messages, piece: None, start: 0, taken: 0, ended: false }
     }
 
     fn next(&self) -> Option<Message> {
@@ -48,11 +49,11 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// Takes what is left. It belongs to the diff_id, and to no entry.
-    pub fn drain(&mut self) -> io::Result<()> {
+    /// Takes what is left, which belongs to the diff_id and to no entry. How many bytes there were in all.
+    pub fn drain(&mut self) -> io::Result<u64> {
         loop {
             match self.fill_buf()?.len() {
-                0 => return Ok(()),
+                0 => return Ok(self.taken),
                 count => self.consume(count),
             }
         }
@@ -85,5 +86,6 @@ impl BufRead for Stream<'_> {
 
     fn consume(&mut self, count: usize) {
         self.start += count;
+        self.taken += count as u64;
     }
 }

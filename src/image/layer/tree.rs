@@ -2,9 +2,8 @@
 //! path (no symlink in it) and an fd; every open is `openat2` that refuses symlinks, so a name can
 //! lead nowhere but into the tree. Symlinks on the way are read and followed here, inside the root.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
-use std::hash::{BuildHasher, RandomState};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -16,6 +15,7 @@ use nix::sys::stat::SFlag;
 use super::directories::Directories;
 use super::entry::Attributes;
 use super::error::{EntryError, Shown};
+use super::made::{Made, Mark};
 use super::metadata::Owners;
 use super::path::{self, PATH_MAX};
 use crate::image::limits::Limits;
@@ -32,17 +32,6 @@ pub struct Directory {
     pub path: Vec<u8>,
 }
 
-/// What the layer being applied has made so far. Whiteouts spare it.
-#[derive(Debug, Default)]
-pub struct Current {
-    /// Whether there is a lower layer to delete from.
-    pub has_lower: bool,
-    /// Hashes of the paths of its entries.
-    pub own: HashSet<u64>,
-    /// Hashes of directories that hold nothing of a lower layer any more.
-    pub clean: HashSet<u64>,
-}
-
 /// The tree under construction.
 #[derive(Debug)]
 pub struct Tree {
@@ -50,8 +39,9 @@ pub struct Tree {
     depth: usize,
     parents: HashMap<Vec<u8>, Rc<Directory>>,
     pub(super) directories: Directories,
-    pub(super) current: Current,
-    hashes: RandomState,
+    /// What the layer being applied has made; none if it is the lowest.
+    made: Option<Made>,
+    entries: u64,
     /// How owners are kept.
     pub owners: Owners,
     /// What could not be done and does not matter enough to fail: text and how often.
@@ -79,8 +69,8 @@ impl Tree {
             depth: limits.depth,
             parents: HashMap::new(),
             directories: Directories::new(base, limits.directory_bytes),
-            current: Current::default(),
-            hashes: RandomState::new(),
+            made: None,
+            entries: limits.entries,
             owners,
             notes: BTreeMap::new(),
         }
@@ -88,7 +78,7 @@ impl Tree {
 
     /// Says that the entries from here on are of another layer.
     pub fn next_layer(&mut self, has_lower: bool) {
-        self.current = Current { has_lower, ..Current::default() };
+        self.made = has_lower.then(|| Made::new(self.entries));
     }
 
     /// Counts something that could not be done. The texts have names of the image in them: there are so many and no more.
@@ -98,31 +88,38 @@ impl Tree {
         *self.notes.entry(text.to_owned()).or_default() += 1;
     }
 
-    fn hash(&self, path: &[u8]) -> u64 {
-        self.hashes.hash_one(path)
+    /// Whether there is a lower layer to delete from.
+    pub fn has_lower(&self) -> bool {
+        self.made.is_some()
     }
 
     /// Remembers an entry of the current layer.
-    pub fn own(&mut self, path: &[u8]) {
-        if self.current.has_lower {
-            self.current.own.insert(self.hash(path));
-        }
+    pub fn own(&mut self, path: &[u8]) -> Result<(), EntryError> {
+        self.mark(path, Mark::Own).map(drop)
     }
 
     /// Whether the current layer has made this.
     pub fn is_own(&self, path: &[u8]) -> bool {
-        self.current.own.contains(&self.hash(path))
+        self.is_marked(path, [Mark::Own, Mark::OwnDirectory])
     }
 
     /// Remembers that a directory holds nothing of a lower layer; `false` where that was known.
-    pub fn clean(&mut self, path: &[u8]) -> bool {
-        self.current.has_lower && self.current.clean.insert(self.hash(path))
+    pub fn clean(&mut self, path: &[u8]) -> Result<bool, EntryError> {
+        if self.is_clean(path) { Ok(false) } else { self.mark(path, Mark::Emptied) }
     }
 
     /// Whether a directory is known to hold nothing of a lower layer: if it is there, then because
     /// the current layer needs it.
     pub fn is_clean(&self, path: &[u8]) -> bool {
-        self.current.clean.contains(&self.hash(path))
+        self.is_marked(path, [Mark::Emptied, Mark::OwnDirectory])
+    }
+
+    fn mark(&mut self, path: &[u8], mark: Mark) -> Result<bool, EntryError> {
+        self.made.as_mut().map_or(Ok(false), |made| made.insert(path, mark))
+    }
+
+    fn is_marked(&self, path: &[u8], marks: [Mark; 2]) -> bool {
+        self.made.as_ref().is_some_and(|made| made.has(path, marks))
     }
 
     /// Opens a directory by its real path.
@@ -231,8 +228,7 @@ impl Tree {
 
     /// Remembers a directory that has just been made by the current layer.
     pub fn made_directory(&mut self, path: &[u8], attributes: Attributes) -> Result<(), EntryError> {
-        self.own(path);
-        self.clean(path);
+        self.mark(path, Mark::OwnDirectory)?;
         self.directories.insert(path, attributes)
     }
 

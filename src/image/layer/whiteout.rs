@@ -2,7 +2,7 @@
 //! never delete what their own layer has made, wherever in the layer they stand; and however many
 //! there are, each directory is searched once per layer.
 
-use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::SFlag;
@@ -38,7 +38,7 @@ pub fn parse(name: &[u8]) -> Result<Option<Whiteout>, EntryError> {
 impl Tree {
     /// Performs a whiteout that stands in `directory` (as the entry names it).
     pub fn white_out(&mut self, directory: &[u8], whiteout: &Whiteout) -> Result<(), EntryError> {
-        if !self.current.has_lower {
+        if !self.has_lower() {
             return Ok(());
         }
         let parent = match self.directory(directory) {
@@ -70,45 +70,51 @@ impl Tree {
         if is_own { Ok(()) } else { self.remove(parent, name) }
     }
 
-    /// Deletes everything of lower layers in a directory, however deep. Directories are gone
-    /// through from a list, not by recursion, and none twice.
+    /// Deletes everything of lower layers in a directory, however deep: each directory after those in it, by what is remembered of
+    /// them, so that nothing has to be listed or kept open.
     fn clear(&mut self, top: &[u8]) -> Result<(), EntryError> {
-        let mut found = Vec::new();
-        let mut next = 0;
-        if self.clean(top) {
-            found.push(top.to_vec());
+        if !self.clean(top)? {
+            return Ok(());
         }
-        while let Some(path) = found.get(next).cloned() {
-            next += 1;
-            let directory = Directory { fd: self.open_listed(&path)?, path };
-            for name in fd::list(&directory.fd)? {
-                use std::os::unix::ffi::OsStrExt;
-                let name = name.as_os_str().as_bytes();
-                let child = path::join(&directory.path, name);
-                let stat = fd::stat_at(&directory.fd, as_path(name))?;
-                if fd::file_type(&stat) == SFlag::S_IFDIR {
-                    if self.clean(&child) {
-                        found.push(child);
+        self.delete_files(top)?;
+        let mut here = top.to_vec();
+        let mut done: Option<Vec<u8>> = None;
+        loop {
+            match self.directories.child_after(&here, done.as_deref()) {
+                Some(child) if self.clean(&child)? => {
+                    self.delete_files(&child)?;
+                    (here, done) = (child, None);
+                }
+                Some(child) => done = Some(child),
+                None if here.len() <= top.len() => return Ok(()),
+                None => {
+                    let at = here.iter().rposition(|byte| *byte == b'/');
+                    let (parent, name) =
+                        at.map_or((&b""[..], &here[..]), |at| (&here[..at], &here[at + 1..]));
+                    let parent = parent.to_vec();
+                    if !self.is_own(&here) {
+                        let parent =
+                            Directory { fd: self.open(&parent, OFlag::O_PATH)?, path: parent.clone() };
+                        self.remove_if_empty(&parent, name, &here)?;
                     }
-                } else if !self.is_own(&child) {
-                    self.remove(&directory, name)?;
+                    (here, done) = (parent, Some(here));
                 }
             }
         }
-        for path in found.iter().skip(1).rev().filter(|path| path.len() > top.len()) {
-            if self.is_own(path) {
-                continue;
-            }
-            let at = path.iter().rposition(|byte| *byte == b'/');
-            let (parent, name) = at.map_or((&b""[..], &path[..]), |at| (&path[..at], &path[at + 1..]));
-            let parent = Directory { fd: self.open(parent, OFlag::O_PATH)?, path: parent.to_vec() };
-            self.remove_if_empty(&parent, name, path)?;
-        }
-        Ok(())
     }
 
-    fn open_listed(&self, path: &[u8]) -> Result<OwnedFd, EntryError> {
-        Ok(self.open(path, OFlag::O_RDONLY)?)
+    /// Deletes what is of lower layers in a directory and is none itself.
+    fn delete_files(&mut self, path: &[u8]) -> Result<(), EntryError> {
+        let directory = Directory { fd: self.open(path, OFlag::O_RDONLY)?, path: path.to_vec() };
+        for name in fd::names(&directory.fd)? {
+            let name = name?;
+            let name = name.as_os_str().as_bytes();
+            let child = path::join(path, name);
+            if !self.directories.has(&child) && !self.is_own(&child) {
+                self.remove(&directory, name)?;
+            }
+        }
+        Ok(())
     }
 
     /// A directory of a lower layer stays if the current layer has put something into it.
