@@ -2,19 +2,17 @@
 //! machine is not the same all day.
 
 use std::fs;
-use std::thread::sleep;
 use std::time::Duration;
 
 use crate::Result;
 use crate::mounts::Mounts;
 use crate::operations::{Bench, Change, Operation};
-use crate::results::{Row, milliseconds};
-use crate::runtimes::{FLOOR, Runtime};
+use crate::rest::rest;
+use crate::results::{Row, Summary, milliseconds};
+use crate::runtimes::Runtime;
 
 /// Runs of one runtime before it is another one's turn.
 pub const BLOCK: usize = 20;
-/// What the runtime before has left to the kernel's workers is done by then.
-const PAUSE: Duration = Duration::from_millis(300);
 
 /// One row of the document for each runtime.
 #[derive(Clone, Copy)]
@@ -26,6 +24,10 @@ pub struct Workload<'a> {
     /// Everything has to be read from the disk again.
     pub cold: bool,
     pub with_floor: bool,
+    /// Beside the harness's own share.
+    pub with_spawn: bool,
+    /// So many times the rounds that others have.
+    pub times: usize,
     /// So many mounts of the host more, while it is measured.
     pub mounts: usize,
 }
@@ -40,6 +42,8 @@ impl Default for Workload<'_> {
             block: BLOCK,
             cold: false,
             with_floor: false,
+            with_spawn: false,
+            times: 1,
             mounts: 0,
         }
     }
@@ -57,6 +61,8 @@ impl Workload<'_> {
 struct Record {
     bundle: String,
     times: Vec<Duration>,
+    /// The median of each round.
+    rounds: Vec<Option<f64>>,
     failures: usize,
     why: String,
 }
@@ -85,17 +91,25 @@ impl<'a> Series<'a> {
     /// Of every runtime, and of the floor where the workload says so.
     pub fn of_all(bench: &'a Bench, workload: Workload<'a>) -> Self {
         let floor = workload.with_floor.then_some(&bench.floor);
-        Self::new(bench, workload, bench.runtimes.iter().chain(floor).collect())
+        let spawn = workload.with_spawn.then_some(&bench.spawn);
+        Self::new(bench, workload, bench.runtimes.iter().chain(floor).chain(spawn).collect())
     }
 
     /// One block, unless this subject has lost its place. False where it failed.
     fn block(&mut self, subject: usize) -> bool {
         let (runtime, record) = (self.subjects[subject], &mut self.records[subject]);
+        record.rounds.push(None);
         if record.is_out() {
             return false;
         }
-        sleep(PAUSE);
-        let Err(error) = block(self.bench, &self.workload, runtime, record) else { return true };
+        rest();
+        let before = record.times.len();
+        let Err(error) = block(self.bench, &self.workload, runtime, record) else {
+            let values = milliseconds(&record.times[before..]);
+            record.rounds.pop();
+            record.rounds.push(Summary::of(values).map(|summary| summary.median));
+            return true;
+        };
         record.failures += 1;
         record.why = error.to_string();
         self.bench.recover(runtime);
@@ -116,7 +130,8 @@ impl<'a> Series<'a> {
                 1 => format!("one block ended early: {}", record.why),
                 many => format!("{many} blocks ended early: {}", record.why),
             };
-            Row::new(workload.name, runtime.name, "ms").with(milliseconds(&record.times)).noting(note)
+            let row = Row::new(workload.name, runtime.name, "ms").with(milliseconds(&record.times));
+            Row { rounds: record.rounds, ..row.noting(note) }
         };
         self.subjects.into_iter().zip(self.records).map(row).collect()
     }
@@ -133,7 +148,8 @@ pub fn measure_in_turn(bench: &Bench, workloads: &[Workload<'_>]) -> Vec<Row> {
     let mut series: Vec<Series<'_>> =
         workloads.iter().map(|workload| Series::of_all(bench, *workload)).collect();
     let subjects = series.first().map_or(0, |first| first.subjects.len());
-    for round in 0..bench.rounds {
+    let times = workloads.iter().map(|workload| workload.times).max().unwrap_or(1);
+    for round in 0..bench.rounds * times {
         for subject in order(subjects, round) {
             series.iter_mut().for_each(|series| {
                 series.block(subject);
@@ -143,12 +159,13 @@ pub fn measure_in_turn(bench: &Bench, workloads: &[Workload<'_>]) -> Vec<Row> {
     series.into_iter().flat_map(Series::rows).collect()
 }
 
-/// In which order it is whose turn. Each round begins with another one and every second goes backwards: nobody always comes after the
-/// same one, whose teardown may outlast the pause.
-fn order(subjects: usize, round: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..subjects).collect();
-    order.rotate_left(round % subjects);
-    if round % 2 == 1 {
+/// In which order it is whose turn: in as many rounds as there are subjects, or twice as many where their number is odd, everyone comes
+/// as often after each of the others, whose teardown may outlast the pause.
+pub fn order(subjects: usize, round: usize) -> Vec<usize> {
+    // 0, 1, last, 2, last but one...: each step is as long as no other.
+    let step = |place: usize| if place % 2 == 1 { place.div_ceil(2) } else { subjects - place / 2 };
+    let mut order: Vec<usize> = (0..subjects).map(|place| (step(place) + round) % subjects).collect();
+    if (round / subjects) % 2 == 1 {
         order.reverse();
     }
     order
@@ -156,12 +173,13 @@ fn order(subjects: usize, round: usize) -> Vec<usize> {
 
 fn block(bench: &Bench, workload: &Workload<'_>, runtime: &Runtime, record: &mut Record) -> Result<()> {
     let operation = workload.operation;
-    if record.bundle.is_empty() && runtime.name != FLOOR {
+    if record.bundle.is_empty() && runtime.is_runtime() {
         let name = format!("{}-{}", runtime.name, slug(workload.name));
         record.bundle = bench.bundle(&name, operation, workload.change)?;
     }
     let mounts = Mounts::make(bench, workload.mounts)?;
-    if operation.needs_idle() {
+    let needs_idle = operation.needs_idle() && runtime.is_runtime();
+    if needs_idle {
         bench.start_idle(runtime)?;
     }
     for _ in 0..workload.warm_up() {
@@ -174,7 +192,7 @@ fn block(bench: &Bench, workload: &Workload<'_>, runtime: &Runtime, record: &mut
         record.times.push(bench.perform(operation, runtime, &record.bundle)?);
     }
     drop(mounts);
-    match operation.needs_idle() {
+    match needs_idle {
         true => bench.end_idle(runtime),
         false => Ok(()),
     }
@@ -197,8 +215,19 @@ mod tests {
     use super::order;
 
     #[test]
-    fn nobody_always_comes_after_the_same_one() {
-        let rounds: Vec<Vec<usize>> = (0..4).map(|round| order(4, round)).collect();
-        assert_eq!(rounds, [[0, 1, 2, 3], [0, 3, 2, 1], [2, 3, 0, 1], [2, 1, 0, 3]]);
+    fn everyone_comes_as_often_after_each_of_the_others() {
+        for (subjects, rounds) in [(2, 2), (3, 6), (4, 4), (5, 10)] {
+            let mut after = vec![vec![0; subjects]; subjects];
+            for round in 0..rounds {
+                let order = order(subjects, round);
+                order.windows(2).for_each(|pair| after[pair[0]][pair[1]] += 1);
+            }
+            for (before, row) in after.iter().enumerate() {
+                let often = |(next, &count): (usize, &usize)| {
+                    count == if next == before { 0 } else { rounds / subjects }
+                };
+                assert!(row.iter().enumerate().all(often), "{subjects} subjects: {after:?}");
+            }
+        }
     }
 }

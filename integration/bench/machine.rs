@@ -96,12 +96,6 @@ pub fn digest() -> Result<String> {
     Ok(digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// How many tasks wanted a CPU, averaged over the last minute.
-pub fn load() -> Result<f64> {
-    let text = fs::read_to_string("/proc/loadavg")?;
-    Ok(text.split(' ').next().unwrap_or_default().parse()?)
-}
-
 pub fn date() -> Result<String> {
     let output = Command::new("date").args(["-u", "+%Y-%m-%d %H:%M UTC"]).output()?;
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())

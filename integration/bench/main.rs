@@ -11,11 +11,14 @@ mod machine;
 mod mounts;
 mod operations;
 mod order;
+mod pairs;
 mod parts;
 mod profiles;
 mod render;
+mod rest;
 mod results;
 mod runtimes;
+mod smallest;
 mod views;
 mod worker;
 
@@ -28,7 +31,7 @@ use std::time::Instant;
 use parts::Part;
 use results::{Results, Row};
 use views::{VIEWS, View};
-use worker::Worker;
+use worker::{Measured, Worker};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -79,20 +82,20 @@ fn all(rounds: usize, only: &[&str]) -> Result<()> {
         results = Results::default();
     }
     let worker = Worker::new()?;
-    let load = machine::load()?;
     (results.machine, results.versions) = (machine::describe()?, machine::versions()?);
     (results.keg, results.keg_bytes) = (machine::digest()?, machine::size()?);
     let begin = Instant::now();
     for part in parts {
         let (start, rounds) = (Instant::now(), part.rounds(rounds));
         let views = if part.has_views() { &VIEWS[..] } else { &[View::HOST] };
-        let rows: Vec<Row> =
-            views.iter().flat_map(|view| worker.measure(part.name(), *view, rounds)).collect();
+        let measured: Vec<_> = views.iter().map(|view| worker.measure(part.name(), *view, rounds)).collect();
+        let busy = measured.iter().map(|measured| measured.busy).reduce(f64::max);
+        let rows: Vec<Row> = measured.into_iter().flat_map(|measured| measured.rows).collect();
         let seconds = start.elapsed().as_secs();
         let (date, keg) = (machine::date()?, machine::digest()?);
         results
             .parts
-            .insert(part.name().to_owned(), results::Part { date, seconds, rounds, load, keg, rows });
+            .insert(part.name().to_owned(), results::Part { date, seconds, rounds, busy, keg, rows });
         // What has been measured is kept, whatever happens to the next part.
         results.save(&results_file())?;
         render::write(&results, &docs())?;
@@ -106,9 +109,12 @@ fn all(rounds: usize, only: &[&str]) -> Result<()> {
 fn quick(rounds: usize) -> Result<()> {
     let worker = Worker::new()?;
     for view in VIEWS {
-        let rows = worker.measure("quick", view, rounds);
+        let measured = worker.measure("quick", view, rounds);
         println!("cgroups of {}, milliseconds, {rounds} rounds of {}:", view.title, blocks::BLOCK);
-        render::print(&rows);
+        render::print(&measured.rows);
+        if measured.busy > rest::BUSY {
+            println!("busy machine: others took {:.0} % of the CPUs", measured.busy * 100.0);
+        }
     }
     Ok(())
 }
@@ -116,9 +122,10 @@ fn quick(rounds: usize) -> Result<()> {
 /// What a process does that [`Worker`] has started.
 fn measure(part: &str, rounds: &str, file: &Path) -> Result<()> {
     let rounds = rounds.parse()?;
+    rest::look_first();
     let rows = match part {
         "quick" => parts::start::quick(rounds)?,
         part => Part::of(part)?.measure(rounds)?,
     };
-    Ok(fs::write(file, serde_json::to_vec(&rows)?)?)
+    Ok(fs::write(file, serde_json::to_vec(&Measured { rows, busy: rest::busy() })?)?)
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::bundles::{Bundles, waiting};
-use crate::runtimes::{FLOOR, Runtime, runtimes};
+use crate::runtimes::{FLOOR, Runtime, SPAWN, runtimes};
 use crate::views::{self, PARENT};
 use crate::{Result, results::Row};
 
@@ -19,6 +19,7 @@ use crate::{Result, results::Row};
 pub struct Bench {
     pub runtimes: Vec<Runtime>,
     pub floor: Runtime,
+    pub spawn: Runtime,
     pub bundles: Bundles,
     pub rounds: usize,
     hierarchies: Vec<String>,
@@ -67,7 +68,8 @@ impl Bench {
         let found = runtimes(dir.path());
         let bundles = Bundles::new(dir.path(), &found.first().ok_or("keg is not built")?.binary)?;
         let (floor, hierarchies) = (Runtime::floor(dir.path())?, views::hierarchies()?);
-        let mut bench = Self { runtimes: Vec::new(), floor, bundles, rounds, hierarchies, dir };
+        let spawn = Runtime::spawn_alone(dir.path())?;
+        let mut bench = Self { runtimes: Vec::new(), floor, spawn, bundles, rounds, hierarchies, dir };
         let mut left_out = Vec::new();
         for runtime in found {
             let bundle = bench.bundles.make(&format!("{}-first", runtime.name), |_| ())?;
@@ -105,6 +107,7 @@ impl Bench {
     /// How long the operation took with a container of this bundle.
     pub fn perform(&self, operation: Operation, runtime: &Runtime, bundle: &str) -> Result<Duration> {
         match operation {
+            _ if runtime.name == SPAWN => runtime.perform(Command::new(&runtime.binary), SPAWN),
             Operation::Run if runtime.name == FLOOR => runtime.perform(self.floor_command(FLOOR), FLOOR),
             Operation::Run => runtime.call(&["run", "--bundle", bundle, SHORT]),
             Operation::Lifecycle => {

@@ -54,6 +54,15 @@ impl Engine {
         Ok(())
     }
 
+    /// The capabilities alone.
+    pub fn apply_without(self, config: &mut Value) -> Result<()> {
+        self.apply(config)?;
+        if let Some(linux) = config["linux"].as_object_mut() {
+            linux.remove("seccomp");
+        }
+        Ok(())
+    }
+
     /// Architectures and different names of system calls.
     pub fn size(self) -> Result<(usize, usize)> {
         let mut config = json!({});

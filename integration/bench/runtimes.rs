@@ -1,19 +1,20 @@
 //! keg and its peers: where they are, how they are called, how long a call took. A call that hangs is ended.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use crate::{Result, target};
+use crate::{Result, smallest, target};
 
 /// Nothing that is measured takes nearly as long.
 const LIMIT: Duration = Duration::from_secs(6);
@@ -29,6 +30,8 @@ pub struct Runtime {
 
 /// The name of the program that makes the bundle's system calls alone.
 pub const FLOOR: &str = "floor";
+/// The name of the program that only ends: what is left is the harness and the kernel's share in any spawn.
+pub const SPAWN: &str = "spawn alone";
 
 /// Each runtime that is there; keg comes first: the others are compared with it.
 pub fn runtimes(dir: &Path) -> Vec<Runtime> {
@@ -50,30 +53,41 @@ impl Runtime {
         Ok(Self { name: FLOOR, binary, root: dir.join(FLOOR), watch: Watch::start() })
     }
 
-    /// How long a successful call took. What is said goes to a file: a container that is only created keeps its streams, and a
-    /// pipe would not end.
+    /// What any program takes that is started and waited for.
+    pub fn spawn_alone(dir: &Path) -> Result<Self> {
+        let binary = dir.join("nothing");
+        smallest::write(&binary)?;
+        Ok(Self { name: SPAWN, binary, root: dir.join("spawn-alone"), watch: Watch::start() })
+    }
+
+    /// Whether it runs containers, as a runtime does.
+    pub fn is_runtime(&self) -> bool {
+        self.name != FLOOR && self.name != SPAWN
+    }
+
+    /// How long a successful call took. What is said goes to a file in memory: a container that is only created keeps its streams, and
+    /// a pipe would not end.
     pub fn call(&self, words: &[&str]) -> Result<Duration> {
         let mut command = Command::new(&self.binary);
         command.arg("--root").arg(&self.root).args(words);
         self.perform(command, words[0])
     }
 
-    /// The same of a command that is already whole.
+    /// The same of a command that is already whole. Between the two looks at the clock there is a spawn, for which the kernel copies
+    /// nothing (CLONE_VM), and a wait that blocks; files are opened before and read afterwards.
     pub fn perform(&self, mut command: Command, what: &str) -> Result<Duration> {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let said = self.root.with_extension(format!("said-{number}"));
-        // Opened before the clock starts.
-        let [input, output] = [File::open("/dev/null")?, File::create("/dev/null")?];
-        command.stdin(input).stdout(output).stderr(File::create(&said)?).process_group(0);
+        let [input, output] = [File::open("/dev/null")?, File::options().write(true).open("/dev/null")?];
+        let mut said = File::from(memfd_create(c"said", MFdFlags::MFD_CLOEXEC)?);
+        command.stdin(input).stdout(output).stderr(said.try_clone()?).process_group(0);
         let start = Instant::now();
         let mut child = command.spawn().map_err(|error| format!("{}: {error}", self.name))?;
         let pid = self.watch.add(child.id());
         let status = child.wait()?;
         let took = start.elapsed();
         let in_time = self.watch.remove(pid);
-        let text = fs::read_to_string(&said)?;
-        fs::remove_file(said)?;
+        let mut text = String::new();
+        said.rewind()?;
+        said.read_to_string(&mut text)?;
         match (status.success(), in_time) {
             (true, _) => Ok(took),
             (false, true) => Err(format!("{} {what}: {}", self.name, last_line(&text)).into()),

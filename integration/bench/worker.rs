@@ -10,11 +10,20 @@ use std::thread::spawn;
 
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::unistd::{Pid, getpid};
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use crate::Result;
 use crate::results::Row;
 use crate::views::{self, View};
+
+/// What such a process has to say.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Measured {
+    pub rows: Vec<Row>,
+    /// How much of the CPUs was taken while nothing was measured, of 1.
+    pub busy: f64,
+}
 
 /// Starts one process after the other.
 #[derive(Debug)]
@@ -42,19 +51,21 @@ impl Worker {
     }
 
     /// The rows of one part in one view, or one row that says why there are none.
-    pub fn measure(&self, part: &str, view: View, rounds: usize) -> Vec<Row> {
+    pub fn measure(&self, part: &str, view: View, rounds: usize) -> Measured {
         let measured = self.run(part, view, rounds);
         end_stragglers(self.dir.path());
         views::purge();
-        let mut rows =
-            measured.unwrap_or_else(|error| vec![Row::new("any", "keg", "ms").noting(error.to_string())]);
-        for row in &mut rows {
+        let mut measured = measured.unwrap_or_else(|error| {
+            let rows = vec![Row::new("any", "keg", "ms").noting(error.to_string())];
+            Measured { rows, busy: 0.0 }
+        });
+        for row in &mut measured.rows {
             row.view = view.name.to_owned();
         }
-        rows
+        measured
     }
 
-    fn run(&self, part: &str, view: View, rounds: usize) -> Result<Vec<Row>> {
+    fn run(&self, part: &str, view: View, rounds: usize) -> Result<Measured> {
         let file = self.dir.path().join("rows");
         let mut command = view.command(&std::env::current_exe()?);
         command.args(["part", part, &rounds.to_string()]).arg(&file);

@@ -6,6 +6,7 @@ use crate::Result;
 use crate::blocks::{Workload, measure as blocks};
 use crate::bundles::{PLACES, add_user_namespace, without_network_namespace};
 use crate::operations::{Bench, Operation, unchanged};
+use crate::pairs::{self, Pair};
 use crate::profiles::Engine;
 use crate::results::Row;
 
@@ -14,6 +15,8 @@ pub const RUN: &str = "run";
 pub const COLD: &str = "run, nothing in memory";
 pub const DOCKER: &str = "run, Docker's seccomp profile";
 pub const PODMAN: &str = "run, Podman's seccomp profile";
+pub const DOCKERS_COST: &str = "what Docker's seccomp profile costs";
+pub const PODMANS_COST: &str = "what Podman's seccomp profile costs";
 
 fn with_docker_profile(_: &Bench, config: &mut Value) -> Result<()> {
     Engine::Docker.apply(config)
@@ -21,6 +24,14 @@ fn with_docker_profile(_: &Bench, config: &mut Value) -> Result<()> {
 
 fn with_podman_profile(_: &Bench, config: &mut Value) -> Result<()> {
     Engine::Podman.apply(config)
+}
+
+fn without_docker_profile(_: &Bench, config: &mut Value) -> Result<()> {
+    Engine::Docker.apply_without(config)
+}
+
+fn without_podman_profile(_: &Bench, config: &mut Value) -> Result<()> {
+    Engine::Podman.apply_without(config)
 }
 
 fn in_user_namespace(_: &Bench, config: &mut Value) -> Result<()> {
@@ -46,7 +57,7 @@ fn with_many_mounts(bench: &Bench, config: &mut Value) -> Result<()> {
 pub fn measure(bench: &Bench) -> Vec<Row> {
     let run = Workload::default;
     let workloads = [
-        Workload { name: RUN, with_floor: true, ..run() },
+        Workload { name: RUN, with_floor: true, times: 2, ..run() },
         Workload {
             name: "create, start, delete",
             operation: Operation::Lifecycle,
@@ -60,7 +71,13 @@ pub fn measure(bench: &Bench) -> Vec<Row> {
         Workload { name: "run, 10 mounts more", change: &with_mounts, ..run() },
         Workload { name: "run, 1,000 mounts more", change: &with_many_mounts, block: 4, ..run() },
     ];
-    workloads.iter().flat_map(|workload| blocks(bench, workload)).collect()
+    let mut rows: Vec<Row> = workloads.iter().flat_map(|workload| blocks(bench, workload)).collect();
+    let pairs = [
+        Pair { name: DOCKERS_COST, with: &with_docker_profile, without: &without_docker_profile },
+        Pair { name: PODMANS_COST, with: &with_podman_profile, without: &without_podman_profile },
+    ];
+    rows.extend(pairs.iter().flat_map(|pair| pairs::measure(bench, pair)));
+    rows
 }
 
 pub fn cold(bench: &Bench) -> Vec<Row> {
@@ -69,8 +86,11 @@ pub fn cold(bench: &Bench) -> Vec<Row> {
 
 pub fn commands(bench: &Bench) -> Vec<Row> {
     let operations = [Operation::Exec, Operation::State, Operation::KillDelete];
-    let workload =
-        |operation: Operation| Workload { name: operation.name(), operation, ..Workload::default() };
+    let workload = |operation: Operation| {
+        let is_exec = operation == Operation::Exec;
+        let times = if is_exec { 2 } else { 1 };
+        Workload { name: operation.name(), operation, with_spawn: is_exec, times, ..Workload::default() }
+    };
     operations.into_iter().flat_map(|operation| blocks(bench, &workload(operation))).collect()
 }
 

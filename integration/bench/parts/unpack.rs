@@ -9,6 +9,7 @@ use nix::mount::{MsFlags, mount};
 use crate::Result;
 use crate::parts::memory::Usage;
 use crate::parts::tools::{IMAGES, Image, images};
+use crate::rest::rest;
 use crate::results::Row;
 
 pub const CPU: &str = "CPU";
@@ -60,6 +61,7 @@ fn compare(image: &Image, dir: &Path, rounds: usize) -> Result<Vec<Row>> {
             if round >= subject.runs || !subject.why.is_empty() {
                 continue;
             }
+            rest();
             match once(&subject.words, dir) {
                 Ok(usage) => subject.usages.push(usage),
                 Err(error) => subject.why = error.to_string(),

@@ -1,9 +1,10 @@
 //! Tables of rows, in the document and on the terminal.
 
+use crate::pairs;
 use crate::parts::start::{DOCKER, PODMAN, RUN};
 use crate::parts::tools::IMAGES;
 use crate::parts::unpack::{CPU, PACKED, PEAK, UNPACKED};
-use crate::results::{Results, Row};
+use crate::results::{Ratio, Results, Row};
 use crate::views::VIEWS;
 
 /// A number as a reader wants it.
@@ -116,9 +117,12 @@ pub fn images(rows: &[&Row]) -> String {
 
 /// All rows of one part in one view, and below what is to be said of them.
 pub fn table(rows: &[&Row]) -> String {
+    let (rows, pairs): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.unit != pairs::UNIT);
+    let rows = rows.as_slice();
     let mut text =
-        "| | | unit | median | minimum | p99 | median ÷ keg's | minimum ÷ keg's | runs |\n".to_owned();
-    text += "|---|---|---|---:|---:|---:|---:|---:|---:|\n";
+        "| | | unit | median | minimum | p99 | median ÷ keg's | by rounds | minimum ÷ keg's | runs |\n"
+            .to_owned();
+    text += "|---|---|---|---:|---:|---:|---:|---:|---:|---:|\n";
     let mut last = "";
     for row in rows {
         let Some(value) = row.value else { continue };
@@ -129,12 +133,37 @@ pub fn table(rows: &[&Row]) -> String {
             (at(value.median, keg.median), at(value.minimum, keg.minimum))
         });
         let (median_ratio, minimum_ratio) = ratios.unwrap_or_default();
+        let by_rounds =
+            keg(rows, row).filter(|keg| keg.subject != row.subject).and_then(|keg| Ratio::of(row, keg));
+        let by_rounds = by_rounds.and_then(|ratio| ratio.interval);
+        let by_rounds = by_rounds.map_or(String::new(), |[low, high]| format!("{low:.2}–{high:.2}"));
         let [median, minimum, p99] =
             [value.median, value.minimum, value.p99].map(|number| shown(number, &row.unit));
         let subject = cell(&row.subject);
         text += &format!(
-            "| {workload} | {subject} | {} | {median} | {minimum} | {p99} | {median_ratio} | {minimum_ratio} | {} |\n",
+            "| {workload} | {subject} | {} | {median} | {minimum} | {p99} | {median_ratio} | {by_rounds} | {minimum_ratio} | {} |\n",
             row.unit, value.runs
+        );
+    }
+    text + &notes(rows) + "\n" + &differences(&pairs)
+}
+
+/// What was measured in pairs.
+fn differences(rows: &[&Row]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let mut text = "| | | median, ms | 95 % interval, ms | pairs |\n|---|---|---:|---:|---:|\n".to_owned();
+    let mut last = "";
+    for row in rows {
+        let (Some(value), Some([low, high])) = (row.value, row.interval) else { continue };
+        let workload = if row.workload == last { "" } else { &row.workload };
+        last = &row.workload;
+        let [median, low, high] = [value.median, low, high].map(|number| shown(number, &row.unit));
+        text += &format!(
+            "| {workload} | {} | {median} | {low} – {high} | {} |\n",
+            cell(&row.subject),
+            value.runs
         );
     }
     text + &notes(rows) + "\n"
