@@ -1,9 +1,16 @@
 //! What `run` costs, counted in system calls: counts don't depend on the machine's load, times do.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use harness::host::unmounted_hierarchies;
 use harness::{Runtime, json, with_runtime};
+use nix::sys::ptrace::{self, Event, Options};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
 
 /// A host with version 2 alone, as most are: seen from a mount namespace in which nothing else is mounted.
 const VERSION_2: &str = "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"";
@@ -88,6 +95,60 @@ fn with_the_hierarchies_of_version_1_it_takes_at_most_400() {
         if is_measurable(rt) {
             check(rt, VERSION_1, BUDGET_1);
             check(rt, AS_IT_IS, BUDGET_HYBRID);
+        }
+    });
+}
+
+/// With which keg's beginning agrees.
+const GLIBC: &str = "glibc 2.36";
+/// CPUID, as it lies in memory.
+const CPUID: i64 = 0xa20f;
+
+/// Follows a command instruction by instruction: how many there were, and how many were CPUID.
+fn questions(binary: &Path, arguments: &[&str]) -> (usize, usize) {
+    // It waits until it is followed, which is not before the shell is there.
+    let mut command = Command::new("sh");
+    command.args(["-c", "echo && read line && exec \"$@\"", "sh"]).arg(binary).args(arguments);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    let pid = Pid::from_raw(child.id().cast_signed());
+    ptrace::seize(pid, Options::PTRACE_O_TRACEEXEC | Options::PTRACE_O_TRACEEXIT).unwrap();
+    child.stdin.take().unwrap().write_all(b"\n").unwrap();
+    let (mut steps, mut questions) = (0, 0);
+    loop {
+        match waitpid(pid, None).unwrap() {
+            WaitStatus::PtraceEvent(_, _, event) if event == Event::PTRACE_EVENT_EXIT as i32 => break,
+            WaitStatus::PtraceEvent(..) | WaitStatus::Stopped(_, Signal::SIGTRAP) => (),
+            other => panic!("after {steps} instructions: {other:?}"),
+        }
+        let at = ptrace::getregs(pid).unwrap().rip;
+        questions += usize::from(ptrace::read(pid, at as ptrace::AddressType).unwrap() & 0xffff == CPUID);
+        steps += 1;
+        ptrace::step(pid, None).unwrap();
+    }
+    ptrace::detach(pid, None).unwrap();
+    child.wait().unwrap();
+    (steps, questions)
+}
+
+/// In a virtual machine each one traps, and the C library would ask nearly seventy times at every start.
+#[test]
+fn no_start_asks_the_processor_about_itself() {
+    with_runtime(|rt| {
+        if !is_measurable(rt) {
+            return;
+        }
+        let glibc = Command::new("getconf").arg("GNU_LIBC_VERSION").output().unwrap();
+        if String::from_utf8_lossy(&glibc.stdout).trim() != GLIBC {
+            return eprintln!("skipped: keg's beginning agrees with {GLIBC}, this is {glibc:?}");
+        }
+        let root = rt.dir().display().to_string();
+        // From its file as it is, and from the sealed copy.
+        for words in [&["list"][..], &["exec", "no-such-container", "true"]] {
+            let (steps, questions) = questions(rt.binary(), &[&["--root", &root], words].concat());
+            assert!(steps > 10_000, "{words:?}: {steps} instructions");
+            assert_eq!(questions, 0, "{words:?}");
         }
     });
 }

@@ -21,14 +21,9 @@ macro_rules! entry {
     };
 }
 
-/// So many bytes more than needed are asked of the kernel at a time.
-const TOP_PAD: libc::c_int = 1 << 20;
-
-/// What must be so before anything else happens: memory comes in large pieces, and descriptors 0 to 2 are open, since a file of ours
-/// that got such a number would become a container's standard input or output.
+/// What must be so before anything else happens: descriptors 0 to 2 are open, since a file of ours that got such a number would become a
+/// container's standard input or output.
 pub fn prepare() {
-    // SAFETY: takes only integers; the allocator may be tuned at any time.
-    unsafe { libc::mallopt(libc::M_TOP_PAD, TOP_PAD) };
     // SAFETY: the default disposition runs no code of ours. A caller that ignores SIGCHLD would have the kernel reap our children.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
     if std::env::args_os().next().is_some_and(|name| name.as_encoded_bytes().ends_with(super::seal::MARK)) {

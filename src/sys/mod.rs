@@ -11,6 +11,8 @@ pub mod entry;
 pub mod error;
 pub mod fd;
 pub mod file;
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+mod glibc;
 pub mod kernel;
 pub mod keyring;
 pub mod landlock;

@@ -3,7 +3,7 @@
 //!
 //! Like [`super::start`], which begins it, nothing here is relocated yet.
 
-use super::start::call;
+use super::start::{auxiliary, call, value};
 
 /// The first program header follows the ELF header at once, which is at the beginning of the image: so every linker does it.
 const ELF_HEADER: usize = size_of::<libc::Elf64_Ehdr>();
@@ -13,35 +13,34 @@ const ELF_HEADER: usize = size_of::<libc::Elf64_Ehdr>();
 const ZEROS: usize = 192 << 10;
 
 /// madvise(2) takes the beginning of a page. Where pages are larger than these the call fails, and nothing is lost.
-const PAGE: usize = 4096;
+pub(super) const PAGE: usize = 4096;
+
+/// How far this program is from where its headers place it, and the headers.
+///
+/// # Safety
+///
+/// `pairs` come from [`auxiliary`].
+pub(super) unsafe fn program_headers(pairs: *const usize) -> (usize, &'static [libc::Elf64_Phdr]) {
+    // SAFETY: the kernel says where it mapped them, and how many they are; they stay.
+    unsafe {
+        let (first, count) = (value(pairs, libc::AT_PHDR), value(pairs, libc::AT_PHNUM));
+        (first - ELF_HEADER, std::slice::from_raw_parts(first as *const libc::Elf64_Phdr, count))
+    }
+}
 
 /// Maps it. Where the kernel does not (that is new in Linux 5.14), it does so page by page.
 ///
 /// # Safety
 ///
-/// `stack` is as [`super::start::begin`] says: behind the environment are pairs of numbers, the last of which begins with 0.
+/// `stack` is as [`super::start::begin`] says.
 pub(super) unsafe fn populate(stack: *const usize) {
-    let (mut headers, mut count) = (0, 0);
-    // SAFETY: the caller's promise; the program headers describe what is mapped from the ELF header on. Nothing that is mapped changes.
+    // SAFETY: the caller's promise. Nothing that is mapped changes.
     unsafe {
-        let mut at = stack.add(*stack + 2);
-        while *at != 0 {
-            at = at.add(1);
-        }
-        at = at.add(1);
-        while *at != 0 {
-            match *at as libc::c_ulong {
-                libc::AT_PHDR => headers = *at.add(1),
-                libc::AT_PHNUM => count = *at.add(1),
-                _ => {}
-            }
-            at = at.add(2);
-        }
+        let (image, headers) = program_headers(auxiliary(stack));
         let (mut start, mut end) = (0, 0);
-        for index in 0..count {
-            let header = &*(headers as *const libc::Elf64_Phdr).add(index);
+        for header in headers {
             if header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W != 0 {
-                let place = headers - ELF_HEADER + header.p_vaddr as usize;
+                let place = image + header.p_vaddr as usize;
                 let (in_file, in_memory) = (header.p_filesz as usize, header.p_memsz as usize);
                 start = if start == 0 { place & !(PAGE - 1) } else { start };
                 end = place + if in_file + ZEROS < in_memory { in_file + ZEROS } else { in_memory };

@@ -6,10 +6,11 @@
 //! Nothing is relocated yet: no function of the C library can be called (`memcpy` among them, so bytes are copied one by one, in a way
 //! that the compiler leaves alone), no table of pointers read, no panic raised.
 
+use std::ffi::{c_char, c_int};
 use std::mem::MaybeUninit;
 use std::ptr;
 
-use libc::c_long;
+use libc::{c_long, c_ulong};
 
 use super::populate;
 use super::seal::MARK;
@@ -26,6 +27,7 @@ macro_rules! start {
             "keg_start:",
             "push rdx",
             "lea rdi, [rsp + 8]",
+            "lea rsi, [rip + main]",
             "sub rsp, 8",
             "call {begin}",
             "add rsp, 8",
@@ -39,6 +41,8 @@ macro_rules! start {
             "keg_start:",
             "str x0, [sp, #-16]!",
             "add x0, sp, #16",
+            "adrp x1, main",
+            "add x1, x1, :lo12:main",
             "bl {begin}",
             "ldr x0, [sp], #16",
             "b _start",
@@ -47,23 +51,46 @@ macro_rules! start {
     };
 }
 
+/// C's `main`.
+pub type Main = unsafe extern "C" fn(c_int, *const *const c_char, *const *const c_char) -> c_int;
+
 const OWN_FILE: &[u8] = b"/proc/self/exe\0";
 const PATH: usize = libc::PATH_MAX as usize;
 const NAME: usize = 256;
 /// Closes the list of lower layers: an overlay without an upper layer must have two.
 const SECOND_LAYER: &[u8] = b":/dev\0";
 
-/// Runs this program again from an overlay that cannot be written to, or returns, with nothing changed.
+/// Begins the program: from a copy that cannot be written to where the command asks for it. Returns where nothing of this is possible,
+/// with nothing changed.
 ///
 /// # Safety
 ///
-/// `stack` is the stack pointer as the kernel sets it for a new program: the number of arguments, the arguments, the environment.
-pub unsafe extern "C" fn begin(stack: *mut usize) {
+/// `stack` is the stack pointer as the kernel sets it for a new program: the number of arguments, the arguments, the environment, pairs
+/// of numbers the last of which begins with 0. `main` is the program's.
+#[cfg_attr(not(all(target_arch = "x86_64", target_env = "gnu")), allow(unused_variables))]
+pub unsafe extern "C" fn begin(stack: *mut usize, main: Main) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if *stack == 0 {
+            return;
+        }
+        run_again(stack);
+        #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+        super::glibc::start(stack, main);
+    }
+}
+
+/// Runs this program again from an overlay that cannot be written to; returns where that is not wanted, was done, or failed.
+///
+/// # Safety
+///
+/// As that of [`begin`], and there is an argument.
+unsafe fn run_again(stack: *mut usize) {
     // SAFETY: the caller's promise; the vectors end in null pointers, the strings in NUL.
     unsafe {
         let arguments = stack.add(1).cast::<*const u8>();
         let environment = arguments.add(*stack + 1);
-        if *stack == 0 || !has_command(arguments.add(1)) {
+        if !has_command(arguments.add(1)) {
             return;
         }
         let own_name = *arguments;
@@ -211,10 +238,44 @@ unsafe fn has_command(mut arguments: *const *const u8) -> bool {
     false
 }
 
+/// The pairs of numbers behind the environment.
+///
+/// # Safety
+///
+/// As that of [`begin`].
+pub(super) unsafe fn auxiliary(stack: *const usize) -> *const usize {
+    // SAFETY: the environment ends in a null pointer.
+    unsafe {
+        let mut at = stack.add(*stack + 2);
+        while *at != 0 {
+            at = at.add(1);
+        }
+        at.add(1)
+    }
+}
+
+/// The number beside `key`, or 0.
+///
+/// # Safety
+///
+/// `pairs` come from [`auxiliary`].
+pub(super) unsafe fn value(mut pairs: *const usize, key: c_ulong) -> usize {
+    // SAFETY: the last pair begins with 0.
+    unsafe {
+        while *pairs != 0 {
+            if *pairs as c_ulong == key {
+                return *pairs.add(1);
+            }
+            pairs = pairs.add(2);
+        }
+    }
+    0
+}
+
 /// # Safety
 ///
 /// `text` ends in NUL, as `word` does.
-unsafe fn equal(text: *const u8, word: &[u8]) -> bool {
+pub(super) unsafe fn equal(text: *const u8, word: &[u8]) -> bool {
     for at in 0..word.len() {
         // SAFETY: all bytes before this one are those of `word`, so the end of `text` was not among them.
         if unsafe { text.add(at).read_volatile() != word.as_ptr().add(at).read_volatile() } {
