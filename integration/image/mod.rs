@@ -1,5 +1,6 @@
 //! `keg unpack`: its trees against those of umoci and GNU tar, its images run, its errors read.
 
+mod archives;
 mod bad_input;
 #[allow(dead_code)]
 #[path = "../../tests/image/cases.rs"]

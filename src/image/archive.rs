@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 
+use super::layer::HeaderError;
 use super::layer::header::{self, BLOCK};
-use super::layer::pax;
+use super::layer::pending::Pending;
 use crate::sys::{self, file};
 
 /// An archive that cannot be used.
@@ -23,22 +24,19 @@ pub enum Error {
         /// Where.
         offset: u64,
         /// Why.
-        source: header::Error,
-    },
-    /// An extended header is damaged.
-    #[error("archive header at byte {offset}")]
-    Pax {
-        /// Where.
-        offset: u64,
-        /// Why.
-        source: pax::Error,
+        source: HeaderError,
     },
     /// It ends inside a file.
     #[error("the archive is truncated at byte {0}")]
     Truncated(u64),
-    /// Two files of one name, or more files than any layout has.
+    /// Two files of one name.
     #[error("the archive names {0:?} twice")]
     Twice(String),
+    /// What a file holds does not stand in one piece.
+    #[error(
+        "the archive has a file in the sparse format: a layout is read in place, write it without (bsdtar --no-read-sparse)"
+    )]
+    Sparse,
     /// More files than any layout has.
     #[error("the archive holds more than {MOST} files")]
     TooMany,
@@ -57,14 +55,17 @@ pub struct Member {
 const MOST: usize = 100_000;
 /// The most bytes of an extended header.
 const EXTENSION: u64 = 64 << 10;
+/// The longest name of a file of a layout.
+const LONGEST: usize = "blobs/sha512/".len() + 128;
 
-/// Reads the headers of an archive of `length` bytes: the regular files in it, by name without a
-/// leading `./`.
+/// Reads the headers of an archive of `length` bytes: the files of a layout in it, by name without a
+/// leading `./`. What else is in it does not matter.
 pub fn members(archive: &OwnedFd, length: u64) -> Result<HashMap<Vec<u8>, Member>, Error> {
     let mut members = HashMap::new();
     let mut offset = 0;
-    let mut extended = pax::Records::default();
+    let mut pending = Pending::default();
     while offset < length {
+        let refused = |source| Error::Header { offset, source };
         let block = block(archive, offset)?;
         if offset == 0 && matches!(block, [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..]) {
             return Err(Error::Compressed);
@@ -72,33 +73,51 @@ pub fn members(archive: &OwnedFd, length: u64) -> Result<HashMap<Vec<u8>, Member
         if block.iter().all(|byte| *byte == 0) {
             break;
         }
-        let fields = header::parse(&block).map_err(|source| Error::Header { offset, source })?;
+        let fields = header::parse(&block).map_err(|error| refused(error.into()))?;
         let at = offset + BLOCK as u64;
-        if fields.kind == b'x' {
-            let bytes = read(archive, at, fields.size.min(EXTENSION))?;
-            extended = pax::parse(&bytes).map_err(|source| Error::Pax { offset, source })?;
-            offset = end(at, fields.size, length)?;
+        if Pending::is_for(fields.kind) {
+            let (size, limit) = (fields.size, EXTENSION);
+            if size > limit {
+                return Err(refused(HeaderError::TooLong { size, limit }));
+            }
+            pending.push(fields.kind, &read(archive, at, size)?).map_err(refused)?;
+            offset = end(at, size, length)?;
             continue;
         }
-        let extended = std::mem::take(&mut extended);
-        let is_file = matches!(fields.kind, 0 | b'0');
-        let size = if is_file { extended.size.unwrap_or(fields.size) } else { fields.size };
+        let extended = std::mem::take(&mut pending).records().map_err(refused)?;
+        if fields.kind == b'S' || !extended.sparse.is_empty() {
+            return Err(Error::Sparse);
+        }
+        let size = match fields.kind {
+            b'1'..=b'6' => 0,
+            _ => extended.size.unwrap_or(fields.size),
+        };
         offset = end(at, size, length)?;
-        if is_file {
-            let name = extended
-                .path
-                .unwrap_or_else(|| tar::Header::from_byte_slice(&block).path_bytes().into_owned());
-            let name = name.strip_prefix(b"./").unwrap_or(&name).to_vec();
-            if members.len() >= MOST {
-                return Err(Error::TooMany);
-            }
-            if members.insert(name.clone(), Member { at, size }).is_some() {
-                return Err(Error::Twice(String::from_utf8_lossy(&name).into_owned()));
-            }
+        let name =
+            extended.path.unwrap_or_else(|| tar::Header::from_byte_slice(&block).path_bytes().into_owned());
+        let name = name.strip_prefix(b"./").unwrap_or(&name);
+        if !matches!(fields.kind, 0 | b'0' | b'7') || !is_of_layout(name) {
+            continue;
+        }
+        if members.len() >= MOST {
+            return Err(Error::TooMany);
+        }
+        if members.insert(name.to_vec(), Member { at, size }).is_some() {
+            return Err(Error::Twice(String::from_utf8_lossy(name).into_owned()));
         }
     }
+    pending.end().map_err(|source| Error::Header { offset, source })?;
     Ok(members)
 }
+
+/// Whether something of this name is looked for.
+fn is_of_layout(name: &[u8]) -> bool {
+    let is_blob = name.starts_with(b"blobs/") && name.len() <= LONGEST;
+    is_blob || [b"oci-layout".as_slice(), b"index.json", DOCKER].contains(&name)
+}
+
+/// What `docker save` writes that knows no layouts.
+pub const DOCKER: &[u8] = b"manifest.json";
 
 /// Where the next header begins; the padding of the last file may be missing.
 fn end(at: u64, size: u64, length: u64) -> Result<u64, Error> {

@@ -32,6 +32,11 @@ pub enum Error {
     /// There is no `oci-layout` file.
     #[error("not an OCI image layout: no {0} in it")]
     NotALayout(&'static str),
+    /// It is an archive of Docker's own kind.
+    #[error(
+        "not an OCI image layout but an archive of Docker's: `skopeo copy docker-archive:FILE oci:DIR:REF` makes one of it"
+    )]
+    DockerArchive,
     /// Its version is not 1.
     #[error("image layout version {0:?} is not supported")]
     Version(String),
@@ -87,6 +92,16 @@ impl Place {
         }
     }
 
+    /// Whether it is no layout but what `docker save` wrote before there were any, and `skopeo copy … docker-archive:` still does.
+    fn is_dockers(&self) -> bool {
+        match self {
+            Self::Archive { members, .. } => {
+                members.contains_key(archive::DOCKER) && !members.contains_key(b"oci-layout".as_slice())
+            }
+            Self::Directory(_) => false,
+        }
+    }
+
     /// Finds one file.
     fn find(&self, path: &Path) -> Result<Section, blob::Error> {
         match self {
@@ -122,6 +137,7 @@ impl Layout {
     pub fn open(path: &Path, document_bytes: u64) -> Result<Self, Error> {
         let place = Place::open(path)?;
         let read = |file: &'static str| match place.find(Path::new(file)) {
+            Err(blob::Error::Missing) if place.is_dockers() => Err(Error::DockerArchive),
             Err(blob::Error::Missing) => Err(Error::NotALayout(file)),
             found => found
                 .and_then(|section| section.read(document_bytes))

@@ -5,7 +5,7 @@ use std::io::BufRead;
 
 use super::error::{EntryError, HeaderError, Shown};
 use super::header::{self, BLOCK, Fields};
-use super::pax::{self, Records};
+use super::pending::Pending;
 use super::{Error, sparse};
 use crate::sys::times::Time;
 
@@ -56,20 +56,6 @@ pub enum Kind {
     Fifo,
 }
 
-/// Extended headers that wait for their entry.
-#[derive(Default)]
-struct Pending {
-    pax: Option<Records>,
-    name: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
-}
-
-impl Pending {
-    fn is_empty(&self) -> bool {
-        self.pax.is_none() && self.name.is_none() && self.link.is_none()
-    }
-}
-
 /// Reads entries one after another.
 pub struct Reader<R> {
     input: R,
@@ -118,40 +104,20 @@ impl<R: BufRead> Reader<R> {
             let offset = self.offset;
             let at = |source: HeaderError| Error::Header { offset, source };
             let Some(block) = self.block()? else {
-                return if pending.is_empty() { Ok(None) } else { Err(at(HeaderError::Stray)) };
+                return pending.end().map(|()| None).map_err(at);
             };
             if block.iter().all(|byte| *byte == 0) {
+                pending.end().map_err(at)?;
                 return match self.block()? {
-                    _ if !pending.is_empty() => Err(at(HeaderError::Stray)),
                     Some(second) if second.iter().any(|byte| *byte != 0) => Err(at(HeaderError::LoneZero)),
                     _ => Ok(None),
                 };
             }
             let fields = header::parse(&block).map_err(|error| at(error.into()))?;
-            match fields.kind {
-                b'x' => {
-                    let records = pax::parse(&self.extension(&fields)?).map_err(|error| at(error.into()))?;
-                    if pending.pax.replace(records).is_some() {
-                        return Err(at(HeaderError::Stray));
-                    }
-                }
-                // For the whole tar. No writer of layers uses it for more than a comment.
-                b'g' => {
-                    let content = self.extension(&fields)?;
-                    if pax::parse(&content).map_err(|error| at(error.into()))?.moves() {
-                        return Err(at(HeaderError::Global));
-                    }
-                }
-                b'L' | b'K' => {
-                    let text = self.extension(&fields)?;
-                    let text = text.split(|byte| *byte == 0).next().unwrap_or_default().to_vec();
-                    let slot = if fields.kind == b'L' { &mut pending.name } else { &mut pending.link };
-                    if slot.replace(text).is_some() {
-                        return Err(at(HeaderError::Stray));
-                    }
-                }
-                _ => return self.entry(&block, &fields, pending, offset).map(Some),
+            if !Pending::is_for(fields.kind) {
+                return self.entry(&block, &fields, pending, offset).map(Some);
             }
+            pending.push(fields.kind, &self.extension(&fields)?).map_err(at)?;
         }
     }
 
@@ -164,13 +130,11 @@ impl<R: BufRead> Reader<R> {
     ) -> Result<Entry, Error> {
         let at = |source: HeaderError| Error::Header { offset, source };
         let tar = tar::Header::from_byte_slice(block);
-        let pax = from.pax.unwrap_or_default();
+        let pax = from.records().map_err(at)?;
         let sparse = sparse::from_records(&pax.sparse).map_err(|error| at(error.into()))?;
-        let long = one_of(pax.path, from.name).map_err(at)?;
-        let name = sparse.as_ref().and_then(|sparse| sparse.name.clone()).or(long);
+        let name = sparse.as_ref().and_then(|sparse| sparse.name.clone()).or(pax.path);
         let name = name.unwrap_or_else(|| tar.path_bytes().into_owned());
-        let link = one_of(pax.link, from.link).map_err(at)?;
-        let link = || link.unwrap_or_else(|| tar.link_name_bytes().unwrap_or_default().into_owned());
+        let link = || pax.link.unwrap_or_else(|| tar.link_name_bytes().unwrap_or_default().into_owned());
 
         let size = pax.size.unwrap_or(fields.size);
         let file_or_directory = |old: bool| match (name.last(), old) {
@@ -356,14 +320,6 @@ impl From<Error> for SparseError {
 /// An error of the entry called `name`.
 pub fn entry_error(name: &[u8], source: EntryError) -> Error {
     Error::Entry { name: Shown::new(name), source }
-}
-
-/// Two headers may give the same name, not two.
-fn one_of(pax: Option<Vec<u8>>, gnu: Option<Vec<u8>>) -> Result<Option<Vec<u8>>, HeaderError> {
-    match (pax, gnu) {
-        (Some(one), Some(other)) if one != other => Err(HeaderError::TwoNames),
-        (one, other) => Ok(one.or(other)),
-    }
 }
 
 /// Device numbers as the kernel has them: 12 and 20 bits.

@@ -13,13 +13,14 @@ mod made;
 mod metadata;
 mod path;
 pub(super) mod pax;
+pub(super) mod pending;
 mod sparse;
 mod stream;
 mod tree;
 mod whiteout;
 
 pub use compression::is_layer;
-pub use error::Error;
+pub use error::{Error, HeaderError};
 pub use inflate::Inflate;
 pub use metadata::{Owners, ROOTLESS, is_applied, owner_of_record};
 pub use path::{components, join};
