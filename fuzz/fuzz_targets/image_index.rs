@@ -1,30 +1,14 @@
 //! Any bytes as the index of a layout: shown and chosen from, or refused.
 #![no_main]
 
-use std::cell::RefCell;
-use std::fs;
+#[path = "../layout.rs"]
+mod layout;
 
-use keg::image::{self, Limits};
 use libfuzzer_sys::fuzz_target;
 
-thread_local! {
-    static PLACE: RefCell<Option<tempfile::TempDir>> = const { RefCell::new(None) };
-}
-
 fuzz_target!(|bytes: &[u8]| {
-    PLACE.with_borrow_mut(|place| {
-        let place = place.get_or_insert_with(|| {
-            let place = tempfile::tempdir().unwrap();
-            fs::create_dir_all(place.path().join("blobs/sha256")).unwrap();
-            fs::write(place.path().join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
-            place
-        });
-        fs::write(place.path().join("index.json"), bytes).unwrap();
-        image::fuzz::choose(place.path());
-        let reference = place.path().display().to_string().parse().unwrap();
-        if let Ok(found) = image::inspect(&reference, &Limits::default()) {
-            assert!(!found.to_string().is_empty());
-            assert!(serde_json::to_string(&found).is_ok());
-        }
+    layout::with(|place| {
+        std::fs::write(place.join("index.json"), bytes).unwrap();
+        layout::read(place);
     });
 });
