@@ -4,6 +4,7 @@ use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
 use crate::Result;
+use crate::blocks::order;
 use crate::operations::Bench;
 use crate::results::{Row, milliseconds};
 use crate::runtimes::Runtime;
@@ -17,8 +18,9 @@ const BATCHES: usize = 2;
 
 pub fn measure(bench: &Bench) -> Vec<Row> {
     let mut records: Vec<Record> = bench.runtimes.iter().map(|_| Record::default()).collect();
-    for _ in 0..bench.rounds {
-        for (runtime, record) in bench.runtimes.iter().zip(&mut records) {
+    for round in 0..bench.rounds {
+        for subject in order(records.len(), round) {
+            let (runtime, record) = (&bench.runtimes[subject], &mut records[subject]);
             for _ in 0..BATCHES {
                 if record.failures < 3 {
                     batch(bench, runtime, record);

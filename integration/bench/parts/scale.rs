@@ -8,7 +8,7 @@ use crate::Result;
 use crate::blocks::{Series, Workload, measure_in_turn};
 use crate::bundles::waiting;
 use crate::operations::{Bench, Operation};
-use crate::results::{Results, Row};
+use crate::results::{Ratio, Results, Row};
 use crate::runtimes::Runtime;
 
 const COUNT: usize = 1000;
@@ -33,9 +33,12 @@ pub fn factor(
     operation: Operation,
     (among, alone): (&str, &str),
     subject: &str,
-) -> Option<f64> {
-    let median = |what| results.median("scale", view, &name(operation, what), subject);
-    Some(median(among)? / median(alone)?)
+) -> Option<Ratio> {
+    let [among, alone] = [among, alone].map(|what| name(operation, what));
+    let ratio = results.ratio("scale", view, (&among, subject), (&alone, subject))?;
+    // Without other containers is measured before and after, not in the same round.
+    let interval = if alone.ends_with(AMONG[0].1) { None } else { ratio.interval };
+    Some(Ratio { interval, ..ratio })
 }
 
 pub fn measure(bench: &Bench) -> Vec<Row> {

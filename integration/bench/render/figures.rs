@@ -100,7 +100,7 @@ fn among(results: &Results, view: &str, title: &str) -> Option<Figure> {
     for what in scale::AMONG {
         for operation in scale::OPERATIONS {
             let bar = |subject: &str| {
-                let value = scale::factor(results, view, operation, what, subject)?;
+                let value = scale::factor(results, view, operation, what, subject)?.median;
                 let kind = match subject {
                     "keg" => Kind::Keg,
                     "floor" => Kind::Limit,

@@ -153,10 +153,10 @@ fn others_present(results: &Results, view: &str, goals: &mut Vec<Goal>) {
         for operation in scale::OPERATIONS {
             let factor = |subject: &str| scale::factor(results, view, operation, what, subject);
             if let Some(kegs) = factor("keg") {
-                let floors =
-                    factor("floor").map_or(String::new(), |floor| format!(", the floor {floor:.2}×"));
+                let floors = factor("floor")
+                    .map_or(String::new(), |floor| format!(", the floor {:.2}×", floor.median));
                 let what = format!("{}: beside without ({view}{floors})", scale::name(operation, what.0));
-                goals.push(at_most(what, kegs, 1.1, "×"));
+                goals.push(at_most(what, kegs.median, 1.1, "×").between(kegs.interval));
             }
         }
     }

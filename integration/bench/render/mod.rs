@@ -162,7 +162,10 @@ fn percent(share: f64) -> String {
 }
 
 fn machine(results: &Results) -> String {
-    let mut text = "\n## Machine and programs\n\n| | |\n|---|---|\n".to_owned();
+    let minutes = results.parts.values().map(|part| part.seconds).sum::<u64>().div_ceil(60);
+    let mut text = format!(
+        "\n## Machine and programs\n\nAll parts of this page took {minutes} minutes together.\n\n| | |\n|---|---|\n"
+    );
     for (key, value) in results.machine.iter().chain(&results.versions) {
         text += &format!("| {key} | {value} |\n");
     }
