@@ -236,3 +236,86 @@ fn what_is_looked_at_is_bounded_and_the_rest_counted() {
     let (shown, not) = (text.matches("label k=").count(), text.matches("more than is looked at").count());
     assert!(shown + not == 30 && shown > 0 && not > 0, "{text}");
 }
+
+/// Every line that people see: tags, platforms, digests, sizes, media types, history, configuration, and what refers to what.
+#[test]
+fn the_whole_text() {
+    let mut layout = Layout::empty();
+    let layers = [tar(&[file("a", vec![b'a'; 3_000])]), tar(&[file("b", "")])];
+    let mut about = config(&layers);
+    (about["created"], about["author"]) = (json!("2024-05-06T07:08:09Z"), json!("somebody"));
+    about["config"] = json!({"Entrypoint": ["/bin/app"], "Cmd": ["serve", "two words", ""], "WorkingDir": "/srv",
+        "User": "app:app", "StopSignal": "SIGQUIT", "ExposedPorts": {"80/tcp": {}, "53/udp": {}}, "Volumes": {"/data": {}, "/log": {}},
+        "Env": ["A=b", "C=d"], "Labels": {"k": "v", "l": "w"}});
+    about["history"] = json!([{"created_by": "COPY a /"}, {"created_by": "ENV A=b", "empty_layer": true},
+        {"created_by": "COPY b /", "comment": "the second"}]);
+    let mut amd64 = layout.image(&layers, about);
+    amd64["platform"] = json!({"os": "linux", "architecture": "amd64"});
+    let bare = json!({"os": "linux", "architecture": "arm", "variant": "v6", "os.version": "6.1", "os.features": ["x"],
+        "rootfs": {"type": "layers", "diff_ids": []}});
+    let arm = layout.image(&[], bare);
+    let signature = artifact(&mut layout, "application/vnd.cncf.notary.signature", &amd64);
+    let components = artifact(&mut layout, "application/spdx+json", &signature);
+    let index = layout.json(INDEX, &json!({"schemaVersion": 2, "manifests": [amd64, arm]}));
+    layout.tag("v1", index.clone());
+    layout.list(components.clone());
+    layout.list(signature.clone());
+    let list = json!({"schemaVersion": 2, "manifests": [], "subject": arm});
+    let list = layout.json(INDEX, &list);
+    layout.list(list.clone());
+    let xml = layout.blob("application/xml", b"<x/>".to_vec());
+    layout.list(xml.clone());
+    let mut missing = layout.blob("application/xml", b"<y/>".to_vec());
+    layout.blobs.remove(&digest(&missing));
+    missing["platform"] = json!({"os": "linux", "architecture": "386"});
+    layout.list(missing.clone());
+
+    let parts = layout.document(&amd64["digest"])["layers"].as_array().unwrap().clone();
+    let (size, all) = (|part: &Value| part["size"].as_u64().unwrap(), parts.iter());
+    let total: u64 = all.map(size).sum();
+    let [amd64, arm, signature, components, index, list, xml, missing] =
+        [&amd64, &arm, &signature, &components, &index, &list, &xml, &missing].map(digest);
+    let part_of = |kind: &str| super::layout::sha256(kind.as_bytes());
+    let expected = format!(
+        "v1: index of 2 {index}
+  image for linux/amd64 {amd64}
+    size {total} bytes in 2 layers
+    created 2024-05-06T07:08:09Z
+    author somebody
+    runs /bin/app serve \"two words\" \"\"
+    in /srv
+    as app:app
+    stopped by SIGQUIT
+    ports 53/udp, 80/tcp
+    volumes /data, /log
+    env A=b
+    env C=d
+    label k=v
+    label l=w
+    layer 1: {} {} bytes, application/vnd.oci.image.layer.v1.tar+gzip
+      COPY a /
+    layer 2: {} {} bytes, application/vnd.oci.image.layer.v1.tar+gzip
+      COPY b /
+      the second
+    referred to by:
+      a Notation signature {signature}
+        part 1: {} 37 bytes, application/vnd.cncf.notary.signature
+        referred to by:
+          a list of components (SPDX) {components}
+            part 1: {} 21 bytes, application/spdx+json
+  image for linux(6.1+x)/arm/v6 {arm}
+    referred to by:
+      an artifact about {arm} {list}
+an artifact of type \"application/xml\" {xml}
+not readable for linux/386 {missing}
+  problem: the blob is missing
+",
+        digest(&parts[0]),
+        parts[0]["size"],
+        digest(&parts[1]),
+        parts[1]["size"],
+        part_of("application/vnd.cncf.notary.signature"),
+        part_of("application/spdx+json"),
+    );
+    assert_eq!(look(&layout, "").unwrap().to_string(), expected);
+}

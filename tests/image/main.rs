@@ -14,6 +14,7 @@ mod hostile;
 mod inspect;
 mod layout;
 mod limits;
+mod parents;
 mod repack;
 mod repack_bases;
 mod selection;

@@ -32,6 +32,11 @@ fn line(f: &mut fmt::Formatter<'_>, node: &Node, depth: usize) -> fmt::Result {
     if let Some(problem) = &node.problem {
         writeln!(f, "{:below$}problem: {}", "", shown(problem))?;
     }
+    if node.kind == Kind::Image && !node.layers.is_empty() {
+        let size = node.layers.iter().fold(0_u64, |sum, layer| sum.saturating_add(layer.size));
+        let layers = if node.layers.len() == 1 { "layer" } else { "layers" };
+        writeln!(f, "{:below$}size {} in {} {layers}", "", bytes(size), node.layers.len())?;
+    }
     if let Some(config) = &node.config {
         about(f, config, below)?;
     }
