@@ -31,6 +31,11 @@ impl Times {
         Some(Self { busy: all - ticks.get(3)? - ticks.get(4)?, all })
     }
 
+    /// How much was taken, of 1.
+    fn share(self) -> f64 {
+        self.busy as f64 / self.all.max(1) as f64
+    }
+
     fn now() -> Option<Self> {
         Self::parse(&fs::read_to_string("/proc/stat").ok()?)
     }
@@ -47,20 +52,34 @@ pub fn look_first() {
     look(Duration::from_secs(1));
 }
 
-fn look(time: Duration) {
-    let before = Times::now();
-    sleep(time);
-    if let (Some(before), Some(after)) = (before, Times::now()) {
-        let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.busy += after.busy.saturating_sub(before.busy);
-        seen.all += after.all.saturating_sub(before.all);
+/// Until the kernel has done what a thousand containers have left to its workers, or for five seconds.
+pub fn settle() {
+    for _ in 0..25 {
+        if watch(Duration::from_millis(200)).is_none_or(|times| times.share() < BUSY) {
+            break;
+        }
     }
+}
+
+fn look(time: Duration) {
+    if let Some(times) = watch(time) {
+        let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.busy += times.busy;
+        seen.all += times.all;
+    }
+}
+
+/// What the CPUs have done in this time.
+fn watch(time: Duration) -> Option<Times> {
+    let before = Times::now()?;
+    sleep(time);
+    let after = Times::now()?;
+    Some(Times { busy: after.busy.saturating_sub(before.busy), all: after.all.saturating_sub(before.all) })
 }
 
 /// How much of the CPUs was taken in all pauses so far, of 1.
 pub fn busy() -> f64 {
-    let seen = *SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-    seen.busy as f64 / seen.all.max(1) as f64
+    SEEN.lock().unwrap_or_else(PoisonError::into_inner).share()
 }
 
 #[cfg(test)]
@@ -71,6 +90,8 @@ mod tests {
     fn waiting_is_not_work_and_what_the_hypervisor_takes_is() {
         let stat = "cpu  10 20 30 400 500 1 2 3 10 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
         assert_eq!(Times::parse(stat), Some(Times { busy: 66, all: 966 }));
+        assert_eq!(Times { busy: 1, all: 4 }.share(), 0.25);
+        assert_eq!(Times { busy: 0, all: 0 }.share(), 0.0);
         assert_eq!(Times::parse("intr 1 2 3\n"), None);
     }
 }

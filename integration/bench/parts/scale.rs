@@ -8,6 +8,7 @@ use crate::Result;
 use crate::blocks::{Series, Workload, measure_in_turn};
 use crate::bundles::waiting;
 use crate::operations::{Bench, Operation};
+use crate::rest::settle;
 use crate::results::{Ratio, Results, Row};
 use crate::runtimes::Runtime;
 
@@ -79,8 +80,10 @@ fn containers(bench: &Bench) -> Vec<Row> {
         several(&mut without, bench.rounds.div_ceil(2));
         match populate(bench, runtime) {
             Ok(()) => {
+                settle();
                 several(&mut with, bench.rounds);
                 bench.forget(runtime);
+                settle();
                 several(&mut without, bench.rounds.div_ceil(2));
                 rows.extend(without.into_iter().chain(with).flat_map(Series::rows));
             }

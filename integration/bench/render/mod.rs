@@ -33,7 +33,13 @@ pub fn write(results: &Results, docs: &Path) -> Result<()> {
             writeln!(text, "Not measured: `make bench ONLY={part}`.")?;
             continue;
         };
-        let mut when = format!("{} rounds, {} s, {}", measured.rounds, measured.seconds, measured.date);
+        let mut when = format!(
+            "{} round{}, {} s, {}",
+            measured.rounds,
+            if measured.rounds == 1 { "" } else { "s" },
+            measured.seconds,
+            measured.date
+        );
         if let Some(busy) = measured.busy {
             write!(when, ", while others took {} of the CPUs", percent(busy))?;
         }
