@@ -3,6 +3,7 @@
 
 #![cfg(debug_assertions)]
 #![allow(clippy::unwrap_used, unused_attributes)]
+#![allow(clippy::duplicate_mod, reason = "each target is a program of its own, and some share a file")]
 
 use std::collections::BTreeSet;
 use std::fs;
