@@ -6,7 +6,7 @@ use std::path::Path;
 
 use harness::{Runtime, json, with_runtime};
 
-use super::layout::{GZIP, Layout, sha256};
+use super::layout::{GZIP, INDEX, Layout, sha256};
 use super::tar::{Item, chr, dir, file, hardlink, symlink, tar};
 use super::{unpack, unpacks};
 
@@ -186,5 +186,59 @@ fn places_where_no_bundle_can_be() {
         }
         assert_eq!(fs::read_to_string(full.join("kept")).unwrap(), "kept");
         assert_eq!(names(&full), ["kept"]);
+    });
+}
+
+/// The limits of what is read before anything is written are flags of all that reads it.
+#[test]
+fn limits_of_documents_and_headers_are_flags() {
+    with_runtime(|rt| {
+        if !unpacks(rt) {
+            return;
+        }
+        let place = rt.dir().join("layout");
+        let long = file("f", "x").pax("comment", [b'x'; 5000]);
+        let mut layout = Layout::of(&[tar(&[dir("d"), dir("e"), long])]);
+        let mut inner = layout.index["manifests"][0].clone();
+        for _ in 0..2 {
+            inner = layout.json(INDEX, &json!({"schemaVersion": 2, "manifests": [inner]}));
+        }
+        layout.index["manifests"] = json!([]);
+        layout.tag("latest", inner);
+        layout.write(&place);
+        let image = format!("{}:latest", place.display());
+        let bundle = rt.dir().join("bundle");
+        let to = bundle.display().to_string();
+        let new = format!("{}:new", rt.dir().join("new").display());
+        let id = rt.unique();
+        unpack(rt, &image, &bundle).ok();
+        std::fs::write(bundle.join("rootfs/new"), "new").unwrap();
+        let other = rt.dir().join("other").display().to_string();
+        for (flag, value, text, of_inspect) in [
+            ("--max-document-size", "100", "bytes; 100 are allowed", Some("bytes; 100 are allowed")),
+            ("--max-index-depth", "1", "too deep", Some("problem: more than is looked at")),
+            ("--max-header-size", "4k", "extended header of 5014 bytes; 4096 are allowed", None),
+            ("--max-directory-memory", "300", "directories take more than 300 bytes", None),
+        ] {
+            let fails = |words: &[&str]| {
+                let words = [&words[..1], &[flag, value], &words[1..]].concat();
+                rt.command(&words).run().fails_with(text);
+            };
+            fails(&["unpack", "-q", "--image", &image, &other]);
+            fails(&["run", "--image", &image, &id]);
+            fails(&["create", "--image", &image, &id]);
+            // The image of a bundle is known by its digest: there is nothing to descend into.
+            if flag != "--max-index-depth" {
+                fails(&["repack", "-q", "--image", &new, &to]);
+            }
+            if let Some(text) = of_inspect {
+                let words = ["inspect", flag, value, &image];
+                let done = rt.command(&words).run();
+                assert!([done.stdout(), done.stderr()].concat().contains(text), "{}", done.describe());
+            }
+        }
+        rt.command(&["inspect", &image]).run().ok();
+        rt.command(&["repack", "-q", "--image", &new, &to]).run().ok();
+        unpack(rt, &image, &rt.dir().join("other")).ok();
     });
 }

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use harness::{Runtime, Value, with_runtime};
 
-use super::tree::{differences, read};
+use super::layout::Layout;
+use super::tar::{dir, file, hardlink, old_sparse_of, symlink, tar, with_prefix};
+use super::tree::{Tree, differences, read};
 use super::{LAYOUTS, images, minutes, unpack, unpacks};
 
 fn assert_equal(rt: &Runtime, layout: &str, keg: &Path, other: &Path) {
@@ -50,6 +52,63 @@ fn gnu_tar_makes_the_same_tree() {
             }
             assert_equal(rt, layout, &ours.join("rootfs"), &theirs);
         }
+    });
+}
+
+/// What few layers have: a name in two fields, a sparse file whose map goes on behind its header, symlinks with `..` on the way.
+#[test]
+fn tar_and_umoci_make_the_same_tree_of_old_forms() {
+    with_runtime(|rt| {
+        if !unpacks(rt) {
+            return;
+        }
+        let mut stretches: Vec<_> = (0..50).map(|n| (n * 8192, vec![b'a' + (n % 26) as u8; 512])).collect();
+        // As GNU tar ends a file with a hole.
+        stretches.push((50 * 8192, Vec::new()));
+        let items = [
+            dir("./"),
+            dir("p"),
+            dir("p/q"),
+            dir("a"),
+            dir("a/b"),
+            dir("c"),
+            dir("c/d"),
+            symlink("a/b/l", "../../c/d"),
+            file("a/b/l/x", "1"),
+            symlink("up", "a/b/l/.."),
+            file("up/y", "2").mode(0o4711).owner(5, 6),
+            hardlink("h", "c/y"),
+        ];
+        let plain = tar(&items);
+        let begin = plain.strip_suffix(&[0; 1024]).unwrap();
+        let begin = [begin, &with_prefix(&file("n".repeat(100), "x"), "p/q")].concat();
+        let sparse = [&begin[..], &old_sparse_of("many", &stretches, 50 * 8192), &tar(&items[..7])].concat();
+        let by_keg = |layer: &[u8], name: &str| {
+            let place = rt.dir().join(format!("layout-{name}"));
+            Layout::of(&[layer.to_vec()]).write(&place);
+            let image = format!("{}:latest", place.display());
+            let bundle = rt.dir().join(format!("keg-{name}"));
+            unpack(rt, &image, &bundle).ok();
+            (image, read(rt, &bundle.join("rootfs")))
+        };
+        let same = |ours: &Tree, theirs: &Path, name: &str| {
+            let found = differences(ours, &read(rt, theirs));
+            assert!(found.is_empty(), "{name}, keg first:\n{}", found.join("\n"));
+        };
+        let out = |name: &str| rt.dir().join(name);
+
+        let (_, ours) = by_keg(&sparse, "tar");
+        assert_eq!(ours.len(), 14, "{ours:?}");
+        fs::create_dir(out("tar")).unwrap();
+        let (layer, to) = (out("layer.tar"), out("tar").display().to_string());
+        fs::write(&layer, &sparse).unwrap();
+        rt.program(&["tar", "-xpPf", layer.to_str().unwrap(), "--numeric-owner", "-C", &to]).run().ok();
+        same(&ours, &out("tar"), "tar");
+
+        // It does not know old sparse files.
+        let (image, ours) = by_keg(&[&begin[..], &tar(&items[..7])].concat(), "umoci");
+        rt.program(&["umoci", "unpack", "--image", &image, out("umoci").to_str().unwrap()]).run().ok();
+        same(&ours, &out("umoci/rootfs"), "umoci");
     });
 }
 

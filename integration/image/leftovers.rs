@@ -164,3 +164,29 @@ fn a_killed_run_of_an_image() {
         assert!(killed > 3, "{killed} killed");
     });
 }
+
+/// What is mounted below a bundle is somebody's who will miss it: nothing of it goes, and the bundle goes when it has been unmounted.
+#[test]
+fn what_is_mounted_in_a_bundle_stays() {
+    with_runtime(|rt| {
+        if !unpacks(rt) {
+            return;
+        }
+        let id = &*rt.unique();
+        let image = format!("{}:latest", images().join("small").display());
+        rt.command(&["create", "--image", &image, id]).run().ok();
+        let victim = rt.dir().join("victim");
+        fs::create_dir_all(victim.join("deep")).unwrap();
+        fs::write(victim.join("deep/file"), "kept").unwrap();
+        let root = rt.root().join("@bundles").join(id).join("rootfs");
+        let place = root.join("place/of/mount");
+        fs::create_dir_all(&place).unwrap();
+        let none = None::<&str>;
+        nix::mount::mount(Some(&victim), &place, none, nix::mount::MsFlags::MS_BIND, none).unwrap();
+        rt.command(&["delete", "--force", id]).run().fails_with("invalid cross-device link");
+        assert_eq!(fs::read_to_string(victim.join("deep/file")).unwrap(), "kept");
+        nix::mount::umount(&place).unwrap();
+        rt.command(&["delete", "--force", id]).run().ok();
+        assert!(!root.exists() && victim.join("deep/file").exists());
+    });
+}

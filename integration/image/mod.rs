@@ -17,6 +17,7 @@ mod interrupt;
 #[path = "../../tests/image/layout.rs"]
 mod layout;
 mod leftovers;
+mod owners;
 mod repack;
 mod run;
 #[allow(dead_code)]
