@@ -135,7 +135,8 @@ bench-quick: build bench-programs ## the ratios alone, in less than two minutes:
 
 order: bench-programs ## write scripts/start-first.ld, which functions stand together, by following keg step by step
 	@scripts/setup.sh $(PACKAGES) $(BENCH_PACKAGES)
-	CARGO_PROFILE_RELEASE_STRIP=none $(STATIC_FLAGS) cargo rustc $(RELEASE_BUILD) -p keg --bin keg --target-dir target/order -- -C link-arg=-Wl,-e,keg_start
+	$(STATIC_FLAGS) cargo rustc $(RELEASE_BUILD) -p keg --bin keg --target-dir target/order -- -C link-arg=-Wl,-e,keg_start \
+		-C link-arg=-Wl,-Map,$(CURDIR)/target/order/$(HOST_TRIPLE)/release/keg.map
 	@$(AS_ROOT) $(RELEASE)/bench order target/order/$(HOST_TRIPLE)/release/keg scripts/start-first.ld
 
 bench-programs: # static, so that what is measured with takes little memory itself

@@ -4,7 +4,7 @@
 //! keg is followed instruction by instruction. Functions are told apart by what stays the same from build to build: not the hash that
 //! each name ends with. One that the next build does not have any more is left out there, and nothing is lost but its place.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
@@ -23,10 +23,10 @@ use crate::operations::wait_for_end;
 use crate::profiles::Engine;
 use crate::views::{self, VIEWS};
 
-const HEAD: &str = "/* What starting a container and working with it calls, in that order: `make order` writes this file. The kernel maps a program in\n   pieces of 64 KiB as it touches them, so what is needed together stands together: 20 pieces instead of 50. */\n";
+const HEAD: &str = "/* What starting a container and working with it calls, in that order: `make order` writes this file. The kernel maps a program in\n   pieces of 64 KiB as it touches them, so what is needed together stands together: a third of the pieces. */\n";
 const ID: &str = "keg-bench-order";
 
-/// Follows `keg`, which has its symbols, in both views of the cgroups.
+/// Follows `keg`, beside which is the map that the linker wrote of it, in both views of the cgroups.
 pub fn write(keg: &Path, file: &Path) -> Result<()> {
     let dir = tempfile::Builder::new().prefix("keg-bench.").tempdir()?;
     let (mut patterns, mut known) = (Vec::new(), HashSet::new());
@@ -37,29 +37,28 @@ pub fn write(keg: &Path, file: &Path) -> Result<()> {
         if !status.success() {
             return Err(format!("following keg with cgroups of {} failed", view.title).into());
         }
-        for name in fs::read_to_string(found)?.lines() {
-            let pattern = lasting(name);
-            if known.insert(pattern.clone()) {
-                patterns.push(pattern);
+        for pattern in fs::read_to_string(found)?.lines() {
+            if known.insert(pattern.to_owned()) {
+                patterns.push(pattern.to_owned());
             }
         }
     }
     let mut text = format!("{HEAD}SECTIONS {{ .text.start : {{\n");
     for pattern in patterns {
-        writeln!(text, "*(.text.{pattern})")?;
+        writeln!(text, "{pattern}")?;
     }
     text.push_str("} } INSERT BEFORE .text;\n");
     Ok(fs::write(file, text)?)
 }
 
-/// The names of the functions, one a line, as this process's view of the cgroups has them called.
+/// What a linker script has to say of what is called in this process's view of the cgroups, a line for each piece.
 pub fn in_view(keg: &Path, file: &Path) -> Result<()> {
     let dir = tempfile::Builder::new().prefix("keg-bench.").tempdir()?;
     views::purge();
     views::prepare()?;
     let outcome = follow_all(keg, dir.path());
     views::purge();
-    Ok(fs::write(file, names(keg, &outcome?)?)?)
+    Ok(fs::write(file, pieces(&keg.with_extension("map"), &outcome?)?)?)
 }
 
 /// What callers do with containers. The offsets of all instructions, in the order in which they first ran.
@@ -200,30 +199,45 @@ fn base_of(pid: Pid, keg: &Path) -> Result<u64> {
     Ok(u64::from_str_radix(address, 16)?)
 }
 
-/// The names of the functions that these offsets are in.
-fn names(keg: &Path, offsets: &[u64]) -> Result<String> {
-    let output = Command::new("nm").arg("--defined-only").arg(keg).output()?;
-    let mut at: HashMap<u64, Vec<&str>> = HashMap::new();
-    let text = String::from_utf8(output.stdout)?;
-    for line in text.lines() {
-        if let [address, "t" | "T" | "w" | "W", name] = line.split(' ').collect::<Vec<_>>()[..] {
-            at.entry(u64::from_str_radix(address, 16)?).or_default().push(name);
-        }
-    }
-    let mut starts: Vec<u64> = at.keys().copied().collect();
-    starts.sort_unstable();
+/// The linker's words for the pieces of the program that these offsets are in, by the map that it wrote: `FILE:(SECTION)` for each.
+fn pieces(map: &Path, offsets: &[u64]) -> Result<String> {
+    let text = fs::read_to_string(map)?;
+    let mut all: Vec<(u64, u64, &str)> = text.lines().filter_map(piece).collect();
+    all.sort_unstable();
     let (mut found, mut known) = (String::new(), HashSet::new());
     for offset in offsets {
-        let next = starts.partition_point(|start| start <= offset);
-        let Some(start) = next.checked_sub(1).map(|index| starts[index]) else { continue };
-        if known.insert(start) {
-            // Functions with the same code are one. The C library's stand together anyway.
-            for name in at[&start].iter().filter(|name| name.starts_with("_ZN") || name.starts_with("_R")) {
-                writeln!(found, "{name}")?;
-            }
+        let next = all.partition_point(|(start, ..)| start <= offset);
+        let Some((start, size, name)) = next.checked_sub(1).map(|index| all[index]) else { continue };
+        if *offset < start + size && known.insert(start) {
+            found.extend(pattern(name).map(|pattern| pattern + "\n"));
         }
     }
-    if found.is_empty() { Err(format!("{keg:?} has no symbols").into()) } else { Ok(found) }
+    if found.is_empty() { Err(format!("{map:?} names nothing that was called").into()) } else { Ok(found) }
+}
+
+/// Address, size and name of what one line of LLD's map is about, if it is a part of the output: `VMA LMA SIZE ALIGN FILE:(SECTION)`.
+fn piece(line: &str) -> Option<(u64, u64, &str)> {
+    let mut words = line.split_ascii_whitespace();
+    let mut number = || u64::from_str_radix(words.next()?, 16).ok();
+    let (start, _, size) = (number()?, number()?, number()?);
+    // A path with blanks is the last word's end all the same.
+    let name = words.last()?;
+    name.ends_with(')').then_some((start, size, name))
+}
+
+/// As a linker script calls it: a function by its section, an object of the C library, which has no sections for functions, by its name.
+fn pattern(piece: &str) -> Option<String> {
+    let (file, section) = piece.strip_suffix(')')?.rsplit_once(":(")?;
+    match file.strip_suffix(')').and_then(|file| file.rsplit_once("libc.a(")) {
+        Some((_, object)) => Some(format!("*libc.a:{object}({section})")),
+        None => {
+            let name = section.strip_prefix(".text.")?;
+            // What is rarely called is called so.
+            let (rarely, name) =
+                name.strip_prefix("unlikely.").map_or(("", name), |name| ("unlikely.", name));
+            Some(format!("*(.text.{rarely}{})", lasting(name)))
+        }
+    }
 }
 
 /// A pattern for a mangled name without the hashes in it: `17h` and 16 digits at the end of the old form, `Cs..._` for each crate in
@@ -248,6 +262,23 @@ fn lasting(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pieces_are_named_as_linker_scripts_name_them() {
+        let line = "  32d9e0   32d9e0     6c1e    16         /usr/lib/libc.a(gconv_simple.o):(.text.sse2)";
+        let (start, size, name) = piece(line).unwrap();
+        assert_eq!((start, size), (0x32_d9e0, 0x6c1e));
+        assert_eq!(pattern(name).unwrap(), "*libc.a:gconv_simple.o(.text.sse2)");
+        let of = |section: &str| pattern(&format!("keg-1.keg.2-cgu.0.rcgu.o:({section})"));
+        assert_eq!(
+            of(".text._ZN3keg3cli4main17h0123456789abcdefE").unwrap(),
+            "*(.text._ZN3keg3cli4main17h*)"
+        );
+        let rare = of(".text.unlikely._ZN3keg3cli4main17h0123456789abcdefE");
+        assert_eq!(rare.unwrap(), "*(.text.unlikely._ZN3keg3cli4main17h*)");
+        assert_eq!(of(".text"), None);
+        assert_eq!(piece("  32d9e0   32d9e0       20     1                 gconv_name"), None);
+    }
 
     #[test]
     fn hashes_are_left_out_of_names() {
