@@ -71,10 +71,7 @@ fn launch_after(
     let devices = network::Devices::find(&plan)?;
     let groups = plan.intel_rdt.as_ref().map(|wanted| resctrl::Groups::find(wanted, &options.id));
     let mut resctrl = groups.transpose()?;
-    let (outlet, pidfd_socket) = match sockets {
-        Some(sockets) => sockets,
-        None => connect(&plan, options, then)?,
-    };
+    let (outlet, pidfd_socket) = sockets.map_or_else(|| connect(&plan, options, then), Ok)?;
 
     let reservation = Store::open(&place.root)?.reserve(&options.id)?;
     let mut record = first_record(&plan, options, &bundle, &loaded, &proc, host.euid)?;
@@ -121,11 +118,12 @@ fn launch_after(
         then,
         done: Done::default(),
     };
-    if waits && let Err(error) = launched.complete_cgroups() {
-        return match again {
-            true => launch_after(Look::Thorough, place, options, then, Some(launched.undo())),
-            false => Err(error.into()),
-        };
+    if waits {
+        let completed = launched.complete_cgroups();
+        if again && completed.is_err() {
+            return launch_after(Look::Thorough, place, options, then, Some(launched.undo()));
+        }
+        launched.tell_cgroups(&completed?)?;
     }
     launched.serve(&bundle)?;
     Ok(launched)

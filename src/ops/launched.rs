@@ -92,15 +92,21 @@ impl Then {
 }
 
 impl Launched {
-    /// Makes the cgroups that init waits for.
-    pub(super) fn complete_cgroups(&mut self) -> std::result::Result<(), cgroup::Error> {
+    /// Makes the cgroups that init waits for. The result is what [`Self::tell_cgroups`] wants to know.
+    pub(super) fn complete_cgroups(&mut self) -> std::result::Result<Vec<String>, cgroup::Error> {
         let without = self.cgroups.complete(&mut self.plan.cgroup)?;
         self.record.cgroup = Some(self.cgroups.record().clone());
         self.kills = cgroup::OomKills::watch(self.cgroups.record());
-        let placement = self.cgroups.take_placement();
-        // An init that has failed meanwhile is heard below.
-        self.link.send_cgroups(placement.tasks(), &without).unwrap_or(());
-        Ok(())
+        Ok(without)
+    }
+
+    /// Has init enter them; in the hierarchies that are named there are none after all.
+    pub(super) fn tell_cgroups(&mut self, without: &[String]) -> Result<()> {
+        match self.link.send_cgroups(self.cgroups.take_placement().tasks(), without) {
+            // Why it has ended is heard later.
+            Err(link::Error::Closed) => Ok(()),
+            sent => Ok(sent?),
+        }
     }
 
     /// What can be done while init is at work, so that little is left when it is ready: the program of the device rules, and the record.

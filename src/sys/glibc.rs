@@ -42,6 +42,9 @@ macro_rules! address {
 /// CPUID it is 0.
 const PAST_CACHES: usize = 0xc0000;
 
+/// The C library's status for a program that cannot begin.
+const WITHOUT_MEMORY: c_int = 127;
+
 /// Runs `main` and ends the process, or returns, with nothing changed.
 ///
 /// # Safety
@@ -109,7 +112,9 @@ unsafe fn protect((image, headers): (usize, &[libc::Elf64_Phdr])) {
             libc::PT_GNU_RELRO => unsafe {
                 let end = (start + header.p_memsz as usize) & !(PAGE - 1);
                 let start = start & !(PAGE - 1);
-                libc::mprotect(start as *mut libc::c_void, end - start, libc::PROT_READ);
+                if libc::mprotect(start as *mut libc::c_void, end - start, libc::PROT_READ) != 0 {
+                    libc::_exit(WITHOUT_MEMORY);
+                }
             },
             // SAFETY: an int of the C library, which only new threads read.
             libc::PT_GNU_STACK => unsafe {
