@@ -18,7 +18,7 @@ FUZZ_SECONDS ?= 600
 LAYOUT := no-unwinding start-first
 # Functions that are the same are there once, where the linker is LLD, as it is on x86_64.
 FOLDED := $(if $(filter x86_64-unknown-linux-gnu,$(HOST_TRIPLE)),-C link-arg=-Wl$(comma)--icf=all)
-SIZE_LIMIT := 4000000
+SIZE_LIMIT := 3670016
 # The crates of hooks/, each a program keg-hook-NAME.
 HOOKS := cni trace
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
