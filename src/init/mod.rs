@@ -134,6 +134,8 @@ fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
     if let Some(wanted) = &plan.process {
         terminal::take(wanted, rootfs.root(), true, &init.link)?;
     }
+    // What is left takes about as long as restricting devices does.
+    init.link.send(&FromInit::DevicesMade).at(Step::Link)?;
     rootfs.make_read_only().at(Step::Rootfs)?;
     let root = rootfs.enter().at(Step::Rootfs)?;
     names(plan).at(Step::Names)?;

@@ -11,6 +11,7 @@
 //!     │ ◀── RunHooks ────────────────────── │   mounts are there; prestart and createRuntime hooks are due
 //!     │ ─── Proceed ──────────────────────▶ │
 //!     │ ◀── Terminal + fd ───────────────── │   the terminal's master side
+//!     │ ◀── DevicesMade ─────────────────── │   restrict the devices now, while init goes on
 //!     │ ◀── Limit ───────────────────────── │   set the resource limits, while init is still root
 //!     │ ─── Proceed ──────────────────────▶ │
 //!     │ ◀── Listen {number} ─────────────── │   the filter comes next: take its listener, by its number
@@ -49,6 +50,8 @@ pub enum FromInit {
     RunHooks,
     /// The master side of the container's terminal.
     Terminal(OwnedFd),
+    /// Init has made and opened what devices it needs: the rules may forbid them. Init does not wait.
+    DevicesMade,
     /// Set the resource limits of the container's program.
     Limit,
     /// The number that the listener of the seccomp filter will have: said before there is a filter, which may forbid saying it.
@@ -178,6 +181,7 @@ impl KegEnd {
             (b'M', None) => FromInit::MapIds,
             (b'D', None) => FromInit::MoveDevices,
             (b'H', None) => FromInit::RunHooks,
+            (b'V', None) => FromInit::DevicesMade,
             (b'L', None) => FromInit::Limit,
             (b'R', None) => FromInit::Ready,
             (b'E', None) => FromInit::Executing,
@@ -246,6 +250,7 @@ impl InitEnd {
             FromInit::MapIds => simple(b'M')?,
             FromInit::MoveDevices => simple(b'D')?,
             FromInit::RunHooks => simple(b'H')?,
+            FromInit::DevicesMade => simple(b'V')?,
             FromInit::Limit => simple(b'L')?,
             FromInit::Ready => simple(b'R')?,
             FromInit::Executing => simple(b'E')?,

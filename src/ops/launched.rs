@@ -120,9 +120,8 @@ impl Launched {
         Ok(self.reservation.draft(&self.record)?)
     }
 
-    /// What needs init to stand still, or rights that it may not have: the device rules, which in version 1
-    /// forbid everything for a moment, after init has made its devices and before a hook may add to them;
-    /// and the out-of-memory score.
+    /// What must wait until init has made and opened its devices, and may take rights that init does not have: the device rules, which
+    /// in version 1 forbid everything for a moment, before a hook may add to them; and the out-of-memory score.
     fn adjust(&mut self) -> Result<()> {
         if std::mem::replace(&mut self.done.adjusted, true) {
             return Ok(());
@@ -174,6 +173,7 @@ impl Launched {
                     run_hooks(self, bundle)?;
                     self.link.send(ToInit::Proceed)?;
                 }
+                FromInit::DevicesMade => self.adjust()?,
                 FromInit::Limit => {
                     self.limit()?;
                     self.link.send(ToInit::Proceed)?;
