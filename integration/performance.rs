@@ -1,7 +1,10 @@
 //! What `run` costs, counted in system calls: counts don't depend on the machine's load, times do.
 
 use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -9,6 +12,7 @@ use harness::host::unmounted_hierarchies;
 use harness::{Runtime, json, with_runtime};
 use nix::sys::ptrace::{self, Event, Options};
 use nix::sys::signal::Signal;
+use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
@@ -104,15 +108,22 @@ const GLIBC: &str = "glibc 2.36";
 /// CPUID, as it lies in memory.
 const CPUID: i64 = 0xa20f;
 
+const NOBODY: u32 = 65534;
+
 /// So many instructions of a program are followed: the C library asks before it relocates anything, and after it has gone through
 /// the environment.
 const FOLLOWED: usize = 20_000;
 
 /// Follows the beginnings of a command, and of what it executes, instruction by instruction: how many of them were CPUID.
-fn questions(binary: &Path, arguments: &[&str]) -> usize {
+fn questions(uid: u32, binary: &Path, arguments: &[&str]) -> usize {
     // It waits until it is followed, which is not before the shell is there.
     let mut command = Command::new("/bin/sh");
-    command.env_clear().args(["-c", "echo && read line && exec \"$@\"", "sh"]).arg(binary).args(arguments);
+    command
+        .uid(uid)
+        .env_clear()
+        .args(["-c", "echo && read line && exec \"$@\"", "sh"])
+        .arg(binary)
+        .args(arguments);
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
@@ -156,7 +167,28 @@ fn no_start_asks_the_processor_about_itself() {
         let root = rt.dir().display().to_string();
         // From its file as it is, and from the sealed copy.
         for words in [&["list"][..], &["exec", "no-such-container", "true"]] {
-            assert_eq!(questions(rt.binary(), &[&["--root", &root], words].concat()), 0, "{words:?}");
+            assert_eq!(questions(0, rt.binary(), &[&["--root", &root], words].concat()), 0, "{words:?}");
         }
+    });
+}
+
+/// It clears the environment, and sees to the standard descriptors, where a program has more rights than who calls it.
+#[test]
+fn a_setuid_keg_begins_as_the_c_library_does() {
+    with_runtime(|rt| {
+        if !is_measurable(rt) {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        if statvfs(dir.path()).unwrap().flags().contains(FsFlags::ST_NOSUID) {
+            return eprintln!("skipped: {dir:?} is mounted nosuid");
+        }
+        let setuid = dir.path().join("keg");
+        fs::copy(rt.binary(), &setuid).unwrap();
+        for (path, mode) in [(dir.path(), 0o755), (&setuid, 0o4755)] {
+            fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        }
+        let root = rt.dir().display().to_string();
+        assert_ne!(questions(NOBODY, &setuid, &["--root", &root, "list"]), 0);
     });
 }

@@ -4,7 +4,8 @@
 //! The functions of the C library find a processor with nothing beyond x86-64; for that they have variants that are hardly slower (what
 //! hashes and inflates asks by itself). The kernel is asked for the time by system calls, which happens a few times.
 //!
-//! That is an agreement with one version of glibc, which is asked for its name first. With any other, `_start` goes on.
+//! That is an agreement with one version of glibc, which is asked for its name first. With any other, `_start` goes on; so it does for
+//! a program with more rights than its caller, whose environment glibc clears of what the programs that it starts must not see.
 
 use std::ffi::{c_char, c_int};
 
@@ -56,13 +57,14 @@ pub(super) unsafe fn start(stack: *const usize, main: Main) {
     unsafe {
         let version: *const u8;
         std::arch::asm!("call {name}", name = sym libc::gnu_get_libc_version, lateout("rax") version, clobber_abi("C"));
-        if !equal(version, VERSION) {
+        let pairs = auxiliary(stack);
+        let secure = value(pairs, libc::AT_SECURE) != 0;
+        if !cfg!(target_feature = "crt-static") || secure || !equal(version, VERSION) {
             return;
         }
         let count = *stack as c_int;
         let arguments = stack.add(1);
         let environment = arguments.add(*stack + 1);
-        let pairs = auxiliary(stack);
         call!("_dl_aux_init", "rdi" = pairs);
         call!("_dl_relocate_static_pie");
         (address!("__libc_stack_end") as *mut usize).write(stack as usize);
