@@ -70,12 +70,16 @@ pub(super) unsafe fn start(stack: *const usize, main: Main) {
         (address!("__libc_stack_end") as *mut usize).write(stack as usize);
         (address!("__x86_shared_non_temporal_threshold") as *mut usize).write(PAST_CACHES);
         (address!("__x86_rep_movsb_stop_threshold") as *mut usize).write(PAST_CACHES);
+        // The release of 2.36 itself does so in its own beginning, later ones in `_dl_aux_init`.
+        let (image, headers) = program_headers(pairs);
+        (address!("_dl_phdr") as *mut *const libc::Elf64_Phdr).write(headers.as_ptr());
+        (address!("_dl_phnum") as *mut usize).write(headers.len());
         call!("__libc_setup_tls");
         set_guards((value(pairs, libc::AT_RANDOM) as *const [usize; 2]).read_unaligned());
         call!("__libc_early_init", "edi" = 1);
         (address!("environ") as *mut usize).write(environment as usize);
         call!("__init_misc", "edi" = count, "rsi" = arguments, "rdx" = environment);
-        protect(program_headers(pairs));
+        protect(image, headers);
         call!("_init");
         let (arguments, environment) = (arguments.cast(), environment.cast());
         let mut constructor = address!("__init_array_start") as *const Constructor;
@@ -106,7 +110,7 @@ unsafe fn set_guards(random: [usize; 2]) {
 /// # Safety
 ///
 /// The headers are this program's, and all of its relocations are done.
-unsafe fn protect((image, headers): (usize, &[libc::Elf64_Phdr])) {
+unsafe fn protect(image: usize, headers: &[libc::Elf64_Phdr]) {
     for header in headers {
         let start = image + header.p_vaddr as usize;
         match header.p_type {
