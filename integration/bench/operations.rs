@@ -65,7 +65,7 @@ impl Bench {
         let dir = tempfile::Builder::new().prefix("keg-bench.").tempdir()?;
         views::purge();
         views::prepare()?;
-        let found = runtimes(dir.path());
+        let found = runtimes(&views::state_directory()?);
         let bundles = Bundles::new(dir.path(), &found.first().ok_or("keg is not built")?.binary)?;
         let (floor, hierarchies) = (Runtime::floor(dir.path())?, views::hierarchies()?);
         let spawn = Runtime::spawn_alone(dir.path())?;

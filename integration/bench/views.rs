@@ -7,6 +7,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
+use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -82,6 +83,14 @@ pub fn prepare() -> Result<()> {
         fs::create_dir_all(parent.join("keep"))?;
     }
     Ok(())
+}
+
+/// Where the runtimes keep what they know of their containers: in memory, as /run is. It goes with this process's mount namespace.
+pub fn state_directory() -> Result<PathBuf> {
+    let dir = std::env::temp_dir().join("run");
+    fs::create_dir_all(&dir)?;
+    mount(Some("tmpfs"), &dir, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))?;
+    Ok(dir)
 }
 
 /// Ends every process below the parent and removes its cgroups. What cannot be removed is tried again for a while.

@@ -139,7 +139,8 @@ fn head(results: &Results) -> Result<String> {
          two minutes.\n\nRuntimes take turns: 20 runs of one after two that do not count, a pause of 0.3 s, 20 of the next, several \
          rounds, in which each comes as often after each of the others, so that neither the teardown of one nor the mood of the machine weighs on another. Everything is measured twice, in private views of \
          the host's cgroups: version 1 alone, and version 2 alone as most machines have it. A runtime that refuses a view is left out there, \
-         with its own words. Times are wall-clock times from outside, in milliseconds: a monotonic clock before the spawn (`posix_spawn`, which copies nothing) and \
+         with its own words. What runtimes keep of their containers (`--root`) is in memory, as /run is, bundles and programs are on \
+         the disk. Times are wall-clock times from outside, in milliseconds: a monotonic clock before the spawn (`posix_spawn`, which copies nothing) and \
          after the wait, standard streams that are opened before and read afterwards, nothing else in between. A ratio says how many times \
          longer than keg it takes; the machine's mood lasts longer than a block, so that the ratios of each round say how far it may be off.\n",
     );
