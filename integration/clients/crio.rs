@@ -1,4 +1,4 @@
-//! The command lines of CRI-O, which Debian 12 has not: typed here as CRI-O types them.
+//! The command lines of CRI-O, which Debian 12 has not: typed here as CRI-O types them. Where there is one, cri/crio.rs runs it.
 
 use std::fs;
 use std::time::Duration;

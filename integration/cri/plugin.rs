@@ -21,6 +21,7 @@ pub const HANDLER: &str = "keg";
 /// A containerd with the small image and one for sandboxes. It is stopped when dropped.
 pub struct Plugin<'a> {
     daemon: Option<Daemon>,
+    words: Vec<String>,
     pub rt: &'a Runtime,
     client: RuntimeServiceClient<Channel>,
     executor: tokio::runtime::Runtime,
@@ -28,15 +29,29 @@ pub struct Plugin<'a> {
 
 impl<'a> Plugin<'a> {
     pub fn start(rt: &'a Runtime) -> Self {
+        let this = Self::start_with(rt, "containerd", &configuration(rt));
+        this.import();
+        this
+    }
+
+    /// Whatever talks CRI, by its configuration.
+    pub fn start_with(rt: &'a Runtime, program: &str, configuration: &str) -> Self {
         harness::caller::hide_var_lib();
         fs::create_dir(rt.dir().join("cni")).unwrap();
         fs::write(rt.dir().join("cni/10-pods.conflist"), network().to_string()).unwrap();
-        fs::write(rt.dir().join("config.toml"), configuration(rt)).unwrap();
+        let file = rt.dir().join("config.toml");
+        fs::write(&file, configuration).unwrap();
+        let words = [program, "--config", &file.display().to_string()].map(str::to_owned).to_vec();
         let executor = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let address = format!("unix://{}", rt.dir().join("sock").display());
         let client = executor.block_on(async { Endpoint::from_shared(address).unwrap().connect_lazy() });
-        let mut this = Self { daemon: None, rt, client: RuntimeServiceClient::new(client), executor };
+        let mut this = Self { daemon: None, words, rt, client: RuntimeServiceClient::new(client), executor };
         this.up();
+        this
+    }
+
+    fn import(&self) {
+        let rt = self.rt;
         for name in ["small", "pause"] {
             let layout = harness::runtime::target().join("images").join(name);
             let tar = rt.dir().join("image.tar").display().to_string();
@@ -49,18 +64,17 @@ impl<'a> Plugin<'a> {
             let words = ["ctr", "--address", &socket, "--namespace", "k8s.io", "image", "import"];
             rt.program(&[&words[..], &["--base-name", &image, &tar]].concat()).limit(LIMIT).run().ok();
         }
-        this
     }
 
-    /// Starts containerd, again where it was stopped, and waits until the plugin and the network are ready.
+    /// Starts the daemon, again where it was stopped, and waits until it and the network are ready.
     pub fn up(&mut self) {
-        let config = self.rt.dir().join("config.toml").display().to_string();
         let ready = || {
             let answer =
                 self.call(|mut c| async move { c.status(v1::StatusRequest { verbose: false }).await });
             answer.is_ok_and(|status| status.status.unwrap().conditions.iter().all(|c| c.status))
         };
-        self.daemon = Some(Daemon::start(self.rt, &["containerd", "--config", &config], ready));
+        let words: Vec<_> = self.words.iter().map(String::as_str).collect();
+        self.daemon = Some(Daemon::start(self.rt, &words, ready));
     }
 
     pub fn down(&mut self) {
@@ -230,6 +244,7 @@ impl<'a> Plugin<'a> {
 
 /// A container of the small image that runs a shell script, in the namespaces of its pod.
 pub fn container(name: &str, script: &str) -> v1::ContainerConfig {
+    let image = "keg.test/small:latest".to_owned();
     let namespaces = v1::NamespaceOption { pid: v1::NamespaceMode::Container as i32, ..Default::default() };
     let security =
         v1::LinuxContainerSecurityContext { namespace_options: Some(namespaces), ..Default::default() };
@@ -239,7 +254,11 @@ pub fn container(name: &str, script: &str) -> v1::ContainerConfig {
     };
     v1::ContainerConfig {
         metadata: Some(v1::ContainerMetadata { name: name.to_owned(), attempt: 0 }),
-        image: Some(v1::ImageSpec { image: "keg.test/small:latest".to_owned(), ..Default::default() }),
+        image: Some(v1::ImageSpec {
+            image: image.clone(),
+            user_specified_image: image,
+            ..Default::default()
+        }),
         command: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
         log_path: format!("{name}.log"),
         linux: Some(linux),

@@ -142,7 +142,8 @@ impl Daemon {
     /// Starts it and waits until `answers`. One that does not come up fails the test with the end of its log.
     pub fn start(rt: &Runtime, words: &[&str], mut answers: impl FnMut() -> bool) -> Self {
         let name = words[0].to_owned();
-        let log = rt.dir().join(format!("{name}.log"));
+        let base = Path::new(&name).file_name().unwrap();
+        let log = rt.dir().join(base).with_added_extension("log");
         let file = File::options().create(true).append(true).open(&log).unwrap();
         let mut command = Command::new(&name);
         command.args(&words[1..]).current_dir(rt.dir()).process_group(0);
