@@ -140,6 +140,37 @@ fn limits_are_set() {
     });
 }
 
+/// The caller's own hard limit is lower: whoever may raise it does, for root, for others, and below a user namespace.
+#[test]
+fn limits_are_raised_above_the_callers() {
+    with_runtime(|rt| {
+        let raise = ["prlimit", "--nofile=128:256", "--", "prlimit", "--nofile=300:400", "true"];
+        if rt.program(&raise).run().code() != 0 {
+            eprintln!("skipped: nobody may raise a limit on this host (CAP_SYS_RESOURCE)");
+            return;
+        }
+        for (uid, mapped) in [(0, false), (1000, false), (0, true), (1000, true)] {
+            let bundle = rt.bundle();
+            if mapped {
+                bundle.namespace(&json!({"type": "user"}));
+                let mapping = json!([{"containerID": 0, "hostID": 0, "size": 65536}]);
+                bundle.edit(|c| {
+                    c["linux"]["uidMappings"] = mapping.clone();
+                    c["linux"]["gidMappings"] = mapping;
+                });
+            }
+            bundle.args(&["/probe"]).edit(|c| {
+                c["process"]["user"] = json!({"uid": uid, "gid": uid});
+                c["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 300, "hard": 400}]);
+            });
+            let id = format!("r{uid}{mapped}");
+            let run = rt.command(&["run", "--bundle", &bundle.arg(), &id]);
+            let inside = harness::Inside::parse(&run.inside(&raise[..3]).run().ok());
+            assert_eq!(inside["rlimits"]["RLIMIT_NOFILE"], json!([300, 400]), "uid {uid}, mapped {mapped}");
+        }
+    });
+}
+
 #[test]
 fn wrong_limits_are_refused() {
     with_runtime(|rt| {

@@ -48,6 +48,8 @@ pub struct Join<'a> {
     pub cgroups: &'a Tasks,
     /// The out-of-memory score, where keg cannot set it.
     pub oom_score: Option<i32>,
+    /// Whether the process sets its own resource limits, or keg.
+    pub own_limits: bool,
     /// How many descriptors after the standard three belong to the process.
     pub preserve_fds: u32,
 }
@@ -57,7 +59,7 @@ pub fn join(mut join: Join<'_>) -> i32 {
     timing::name("stage");
     match enter(&mut join) {
         Ok(()) if join.namespaces.contains(NamespaceKind::Pid) => spawn(join),
-        Ok(()) => main(join.process, join.link, join.preserve_fds),
+        Ok(()) => main(join),
         Err(error) => told(&join.link, &FromInit::Failed(error.to_line()), 1),
     }
 }
@@ -144,35 +146,36 @@ fn enter_root(rootfs: &Path) -> sys::Result<()> {
 /// Makes the real process, a child of keg's, and tells keg.
 fn spawn(join: Join<'_>) -> i32 {
     let how = Spawn { namespaces: NamespaceSet::EMPTY, cgroup: None, sibling: true };
-    let Join { process, preserve_fds, link, .. } = join;
-    let telling = match fd::duplicate(link.as_fd()) {
+    let telling = match fd::duplicate(join.link.as_fd()) {
         Ok(telling) => InitEnd::new(telling),
-        Err(error) => return told(&link, &FromInit::Failed(error.to_string()), 1),
+        Err(error) => return told(&join.link, &FromInit::Failed(error.to_string()), 1),
     };
-    match process::spawn(how, || main(process, link, preserve_fds)) {
+    match process::spawn(how, || main(join)) {
         Ok(child) => told(&telling, &FromInit::Spawned(child.pid.0, child.pidfd), 0),
         Err(error) => told(&telling, &FromInit::Failed(format!("cloning the process: {error}")), 1),
     }
 }
 
 /// Becomes the program, or says why not. The result is an exit status that nobody looks at.
-fn main(wanted: &Process, mut link: InitEnd, preserve_fds: u32) -> i32 {
+fn main(mut join: Join<'_>) -> i32 {
     timing::name("process");
     let Err(error) =
-        set_up(wanted, &mut link, preserve_fds).and_then(|program| wait_and_execute(wanted, &link, &program));
-    told(&link, &FromInit::Failed(error.to_line()), 1)
+        set_up(&mut join).and_then(|program| wait_and_execute(join.process, &join.link, &program));
+    told(&join.link, &FromInit::Failed(error.to_line()), 1)
 }
 
 /// The list for exec.
-fn set_up(wanted: &Process, link: &mut InitEnd, preserve_fds: u32) -> Result<program::Program, Error> {
+fn set_up(join: &mut Join<'_>) -> Result<program::Program, Error> {
+    let Join { process: wanted, preserve_fds, own_limits, .. } = *join;
     process::set_parent_death_signal(Some(Signal::KILL)).at(Step::Process)?;
     process::new_session().at(Step::Process)?;
     signals::reset().at(Step::Process)?;
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
     let root = fd::open(fd::cwd(), Path::new("/"), Resolve::Host, flags, 0).at(Step::Rootfs)?;
     let root = RootFd::new(root);
-    terminal::take(wanted, &root, false, link)?;
-    settle::settle(wanted, root, program::enter_existing_cwd, Kept { link, others: Vec::new(), preserve_fds })
+    terminal::take(wanted, &root, false, &join.link)?;
+    let kept = Kept { link: &mut join.link, others: Vec::new(), preserve_fds, own_limits };
+    settle::settle(wanted, root, program::enter_existing_cwd, kept)
 }
 
 /// keg says when: it may have limits to set before.

@@ -29,7 +29,7 @@ use crate::{lsm, network};
 
 pub use error::{Error, Step};
 pub use join::{Join, join};
-pub use stage::{cloned, may_wait, needs_stage, stage};
+pub use stage::{cloned, may_wait, needs_stage, sets_own_limits, stage};
 
 use error::At;
 use settle::Kept;
@@ -55,6 +55,8 @@ pub struct Init<'a> {
     pub sources: Sources,
     /// Whether keg may do what root may.
     pub privileged: bool,
+    /// Whether init sets the resource limits of the program, or keg.
+    pub own_limits: bool,
     /// The out-of-memory score, where keg cannot set it. Empty if a stage did it.
     pub oom_score: Option<i32>,
     /// How many descriptors after the standard three belong to the container.
@@ -157,7 +159,8 @@ fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
 fn kept<'a>(init: &'a mut Init<'_>) -> Kept<'a> {
     let mut others: Vec<_> = init.listener.iter_mut().collect();
     others.extend(init.hook_outputs.files());
-    Kept { link: &mut init.link, others, preserve_fds: init.preserve_fds }
+    let Init { preserve_fds, own_limits, .. } = *init;
+    Kept { link: &mut init.link, others, preserve_fds, own_limits }
 }
 
 /// The container is created. Whoever asks for the start hears how it went.

@@ -9,6 +9,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::SFlag;
 
 use super::error::{At, Error, Step};
+use crate::link::Filter;
 use crate::plan::Process;
 use crate::rootfs::{Leaf, RootFd};
 use crate::sys::fd::{self, Resolve};
@@ -24,6 +25,8 @@ pub(super) struct Program {
     path: CString,
     args: Vec<CString>,
     environment: Vec<CString>,
+    /// What it is filtered by from execve(2) on, where it is not filtered yet.
+    pub(super) filter: Option<Filter>,
 }
 
 impl Program {
@@ -117,7 +120,7 @@ pub(super) fn find(root: &RootFd, wanted: &Process, environment: Vec<CString>) -
         search(root, name, wanted.search_path.as_deref()).map_err(failed)?
     };
     let path = CString::new(path.into_os_string().into_vec()).at(Step::Program)?;
-    Ok(Program { path, args: wanted.args.clone(), environment })
+    Ok(Program { path, args: wanted.args.clone(), environment, filter: None })
 }
 
 /// execvp(3)'s search, except that a file which may not be executed is remembered as the reason.

@@ -7,11 +7,11 @@ use std::path::Path;
 
 use super::error::{At, Error, Step};
 use super::{ask, privileges, proceed, program};
-use crate::link::{FromInit, InitEnd};
-use crate::plan::Process;
+use crate::link::{Filter, FromInit, InitEnd};
+use crate::plan::{self, Process, Rlimit};
 use crate::rootfs::RootFd;
 use crate::sys::{self, Errno, descriptors, limits, process, schedule, seccomp, timing};
-use crate::types::{Gid, Uid};
+use crate::types::{Gid, Pid, Uid};
 
 /// The descriptors that outlive the closing of all others.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(super) struct Kept<'a> {
     pub(super) others: Vec<&'a mut OwnedFd>,
     /// How many after the standard three belong to the program.
     pub(super) preserve_fds: u32,
+    /// Whether this process sets its own resource limits, or keg does: raising one takes rights over the host's user namespace.
+    pub(super) own_limits: bool,
 }
 
 /// The last part of the list, up to `Ready`. `enter` enters the working directory.
@@ -34,10 +36,7 @@ pub(super) fn settle(
     apply_schedule(wanted).at(Step::Schedule)?;
     let here = enter(&root, &wanted.cwd);
     let environment = program::environment(&root, wanted).at(Step::Program)?;
-    // keg sets them: raising takes rights that init may not have. Another user's process keg may not be able to limit.
-    if !wanted.rlimits.is_empty() && (wanted.uid, wanted.gid) != (Uid(0), Gid(0)) {
-        ask(kept.link, &FromInit::Limit)?;
-    }
+    limit(wanted, &kept)?;
     own_stdio(wanted).at(Step::Privileges)?;
     privileges::change_ids(wanted)?;
     // Without no_new_privs a filter needs CAP_SYS_ADMIN. What comes after the filter must be little: it may forbid all but a few calls.
@@ -52,19 +51,25 @@ pub(super) fn settle(
         Err(_) => enter(&root, &wanted.cwd).at(Step::Cwd)?,
     }
     program::check_cwd().at(Step::Cwd)?;
-    let program = program::find(&root, wanted, environment)?;
+    let mut program = program::find(&root, wanted, environment)?;
+    let mut filter = filter(wanted, kept.link)?;
     limits::set_umask(wanted.umask);
     // What it holds goes with the others.
     std::mem::forget(root);
     close_others(&mut kept)?;
+    // Late, since they would bind what comes before. They are not above what they are by now, which anybody may do.
+    if kept.own_limits && is_root(wanted) {
+        wanted.rlimits.iter().try_for_each(set_limit).at(Step::Limits)?;
+    }
     if filter_first {
         privileges::raise().at(Step::Seccomp)?;
-        load_seccomp(wanted, kept.link)?;
+        load_seccomp(filter.take().as_ref(), wanted, kept.link)?;
         privileges::finish(wanted)?;
     } else if listens(wanted) {
         // Later than this, keg may not be there to hand its listener on.
-        load_seccomp(wanted, kept.link)?;
+        load_seccomp(filter.take().as_ref(), wanted, kept.link)?;
     }
+    program.filter = filter;
     tell_ready(&kept)?;
     Ok(program)
 }
@@ -105,9 +110,7 @@ pub(super) fn execute_untold(
     link: &InitEnd,
     program: &program::Program,
 ) -> Result<Infallible, Error> {
-    if wanted.no_new_privileges && !listens(wanted) {
-        load_seccomp(wanted, link)?;
-    }
+    load_seccomp(program.filter.as_ref(), wanted, link)?;
     timing::last("execve");
     Err(program.execute())
 }
@@ -157,19 +160,59 @@ fn apply_schedule(wanted: &Process) -> Result<(), Unscheduled> {
     Ok(())
 }
 
+/// The filter, from the plan or, where that was made without it, from keg.
+fn filter(wanted: &Process, link: &InitEnd) -> Result<Option<Filter>, Error> {
+    Ok(match &wanted.seccomp {
+        None => None,
+        Some(plan::Filter::Linked(program)) => {
+            Some(Filter { flags: program.load_flags(), instructions: program.instructions.clone() })
+        }
+        Some(plan::Filter::Awaited) => Some(link.receive_filter().at(Step::Link)?),
+    })
+}
+
+fn is_root(wanted: &Process) -> bool {
+    (wanted.uid, wanted.gid) == (Uid(0), Gid(0))
+}
+
+/// The resource limits, while there are all rights. Those of root's bind its set-up, and are only made possible here.
+fn limit(wanted: &Process, kept: &Kept<'_>) -> Result<(), Error> {
+    match (is_root(wanted), kept.own_limits) {
+        (true, true) => wanted.rlimits.iter().try_for_each(raise_limit).at(Step::Limits),
+        (false, true) => wanted.rlimits.iter().try_for_each(set_limit).at(Step::Limits),
+        // Another user's process keg may not be able to limit.
+        (false, false) if !wanted.rlimits.is_empty() => ask(kept.link, &FromInit::Limit),
+        _ => Ok(()),
+    }
+}
+
+/// A resource limit that cannot be set.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Unlimited(&'static str, #[source] sys::Error);
+
+fn set_limit(limit: &Rlimit) -> Result<(), Unlimited> {
+    let set = limits::set(Pid(0), limit.resource, limit.soft, limit.hard);
+    set.map_err(|error| Unlimited(limit.name, error))
+}
+
+fn raise_limit(limit: &Rlimit) -> Result<(), Unlimited> {
+    limits::raise(limit.resource, limit.hard).map_err(|error| Unlimited(limit.name, error))
+}
+
 /// Whether somebody else decides on some calls of the program.
 fn listens(wanted: &Process) -> bool {
-    wanted.seccomp.as_ref().is_some_and(|program| program.notifies.is_some())
+    wanted.listener().is_some()
 }
 
 /// With a listener, keg hands it to who decides before anything else is done: the next call may be up to them.
-fn load_seccomp(wanted: &Process, link: &InitEnd) -> Result<(), Error> {
-    let Some(program) = &wanted.seccomp else { return Ok(()) };
-    if program.notifies.is_some() {
+fn load_seccomp(filter: Option<&Filter>, wanted: &Process, link: &InitEnd) -> Result<(), Error> {
+    let Some(filter) = filter else { return Ok(()) };
+    if listens(wanted) {
         let number = descriptors::lowest_free(link).at(Step::Seccomp)?;
         link.send(&FromInit::Listen(number)).at(Step::Link)?;
     }
-    let listener = seccomp::load(&program.instructions, program.load_flags()).at(Step::Seccomp)?;
+    let listener = seccomp::load(&filter.instructions, filter.flags).at(Step::Seccomp)?;
     if listener.is_some() {
         proceed(link)?;
     }

@@ -40,6 +40,12 @@ pub fn may_wait(namespaces: &Namespaces) -> bool {
     !needs_stage(namespaces) && !namespaces.new.contains(NamespaceKind::User)
 }
 
+/// Whether init has the rights to set any resource limit, where keg has: those over the host's user namespace.
+pub fn sets_own_limits(namespaces: &Namespaces, euid: u32) -> bool {
+    let joined = namespaces.join.iter().any(|join| join.kind == NamespaceKind::User);
+    euid == 0 && !joined && !namespaces.new.contains(NamespaceKind::User)
+}
+
 /// The stage's whole life; the result is its exit status.
 pub fn stage(mut init: Init<'_>) -> i32 {
     timing::name("stage");

@@ -4,6 +4,7 @@
 //!   keg (host)                            init (container)
 //!     │ ◀── Spawned + pidfd ─────────────── │   only where a process in between joined namespaces first
 //!     │ ─── cgroups + fds ────────────────▶ │   only where they were made meanwhile: enter them
+//!     │ ─── filter, in pieces ────────────▶ │   only where it is linked meanwhile; kept until it is wanted
 //!     │ ◀── MapIds ──────────────────────── │   a new user namespace wants its mappings
 //!     │ ─── Proceed ──────────────────────▶ │
 //!     │ ◀── MoveDevices ─────────────────── │   the network namespace is there: move the host's devices in
@@ -12,7 +13,7 @@
 //!     │ ─── Proceed ──────────────────────▶ │
 //!     │ ◀── Terminal + fd ───────────────── │   the terminal's master side
 //!     │ ◀── DevicesMade ─────────────────── │   restrict the devices now, while init goes on
-//!     │ ◀── Limit ───────────────────────── │   set the resource limits, while init is still root
+//!     │ ◀── Limit ───────────────────────── │   set the resource limits, where init has not the rights to, while it is root
 //!     │ ─── Proceed ──────────────────────▶ │
 //!     │ ◀── Listen {number} ─────────────── │   the filter comes next: take its listener, by its number
 //!     │ ─── Proceed ──────────────────────▶ │
@@ -27,12 +28,17 @@
 //! Either end learns of the other's death by the end of the stream. `start` talks to a waiting init by a socket in the state
 //! directory in the same words: it connects, and reads `Executing` or `Failed`.
 
+mod filter;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::sys::cgroup::Tasks;
 use crate::sys::{self, socket, timing};
+
+pub use filter::Filter;
+use filter::Partial;
 
 /// No message is longer; texts are cut.
 const MAX_MESSAGE: usize = 4096;
@@ -103,20 +109,25 @@ pub struct KegEnd {
 
 /// Init's end.
 #[derive(Debug)]
-pub struct InitEnd(OwnedFd);
+pub struct InitEnd {
+    socket: OwnedFd,
+    filter: RefCell<Partial>,
+}
 
 /// Both ends. After the fork each process drops the other's.
 pub fn pair() -> Result<(KegEnd, InitEnd), Error> {
     let (keg, init) = socket::pair()?;
-    Ok((KegEnd::new(keg), InitEnd(init)))
+    Ok((KegEnd::new(keg), InitEnd::new(init)))
 }
 
 fn receive(socket: &OwnedFd, buffer: &mut [u8; MAX_MESSAGE]) -> Result<(usize, Vec<OwnedFd>), Error> {
-    match socket::receive(socket, buffer) {
-        Ok((0, _)) => Err(Error::Closed),
-        Ok(message) => Ok(message),
-        Err(error) if error.errno == sys::Errno::ECONNRESET => Err(Error::Closed),
-        Err(error) => Err(error.into()),
+    loop {
+        match socket::receive(socket, buffer) {
+            Ok((0, _)) => return Err(Error::Closed),
+            // The other end has gone without reading all it was told. That is said once, before what it had to say itself.
+            Err(error) if error.errno == sys::Errno::ECONNRESET => {}
+            message => return Ok(message?),
+        }
     }
 }
 
@@ -197,6 +208,12 @@ impl KegEnd {
         sent(socket::send(&self.socket, text.as_bytes(), &cgroups.files()))
     }
 
+    /// The filter of the container's program. Init takes it when it wants it, whatever else is said meanwhile.
+    pub fn send_filter(&self, instructions: &[[u8; 8]], flags: u32) -> Result<(), Error> {
+        filter::pieces(instructions, flags)
+            .try_for_each(|piece| sent(socket::send(&self.socket, &piece, &[])))
+    }
+
     /// Answers.
     pub fn send(&self, message: ToInit) -> Result<(), Error> {
         let byte = match message {
@@ -227,25 +244,25 @@ impl AsFd for KegEnd {
 impl InitEnd {
     /// A socket on which `start` was accepted, or one moved to another number.
     pub fn new(socket: OwnedFd) -> Self {
-        Self(socket)
+        Self { socket, filter: RefCell::default() }
     }
 
     /// The socket, to be moved to another number.
     pub fn socket_mut(&mut self) -> &mut OwnedFd {
-        &mut self.0
+        &mut self.socket
     }
 
     /// Tells keg.
     pub fn send(&self, message: &FromInit) -> Result<(), Error> {
-        let simple = |tag: u8| socket::send(&self.0, &[tag], &[]);
+        let simple = |tag: u8| socket::send(&self.socket, &[tag], &[]);
         match message {
             FromInit::Spawned(pid, fd) => {
                 let bytes = [&[b'S'][..], &pid.to_ne_bytes()].concat();
-                socket::send(&self.0, &bytes, &[fd.as_fd()])?;
+                socket::send(&self.socket, &bytes, &[fd.as_fd()])?;
             }
-            FromInit::Terminal(fd) => socket::send(&self.0, b"T", &[fd.as_fd()])?,
+            FromInit::Terminal(fd) => socket::send(&self.socket, b"T", &[fd.as_fd()])?,
             FromInit::Listen(number) => {
-                socket::send(&self.0, &[&b"N"[..], &number.to_ne_bytes()].concat(), &[])?;
+                socket::send(&self.socket, &[&b"N"[..], &number.to_ne_bytes()].concat(), &[])?;
             }
             FromInit::MapIds => simple(b'M')?,
             FromInit::MoveDevices => simple(b'D')?,
@@ -256,7 +273,7 @@ impl InitEnd {
             FromInit::Executing => simple(b'E')?,
             FromInit::Failed(text) => {
                 let end = text.floor_char_boundary(MAX_MESSAGE - 1);
-                socket::send(&self.0, &[b"F", &text.as_bytes()[..end]].concat(), &[])?;
+                socket::send(&self.socket, &[b"F", &text.as_bytes()[..end]].concat(), &[])?;
             }
         }
         Ok(())
@@ -265,7 +282,7 @@ impl InitEnd {
     /// Waits for the cgroups that keg makes meanwhile.
     pub fn receive_cgroups(&self) -> Result<(Tasks, Vec<String>), Error> {
         let mut buffer = [0; MAX_MESSAGE];
-        let (length, files) = receive(&self.0, &mut buffer)?;
+        let (length, files) = receive(&self.socket, &mut buffer)?;
         let text = std::str::from_utf8(&buffer[..length]).ok().and_then(|text| text.strip_prefix('C'));
         let without = text.ok_or(Error::Garbled)?.lines().map(str::to_owned).collect();
         Ok((Tasks::of(files), without))
@@ -273,25 +290,49 @@ impl InitEnd {
 
     /// Waits for the next word of keg.
     pub fn receive(&self) -> Result<ToInit, Error> {
+        loop {
+            if let Some(word) = self.read()? {
+                return Ok(word);
+            }
+        }
+    }
+
+    /// Waits for the filter, where it is not there already.
+    pub fn receive_filter(&self) -> Result<Filter, Error> {
+        loop {
+            if let Some(filter) = self.filter.borrow_mut().take() {
+                return Ok(filter);
+            }
+            if self.read()?.is_some() {
+                return Err(Error::Garbled);
+            }
+        }
+    }
+
+    /// The next word; nothing where it was a piece of the filter.
+    fn read(&self) -> Result<Option<ToInit>, Error> {
         let mut buffer = [0; MAX_MESSAGE];
-        let (length, mut fds) = receive(&self.0, &mut buffer)?;
+        let (length, mut fds) = receive(&self.socket, &mut buffer)?;
         if let Some(file) = fds.pop() {
             timing::join(&file, "init");
         }
         timing::lap("wait for keg");
-        match &buffer[..length] {
-            b"P" => Ok(ToInit::Proceed),
-            b"W" => Ok(ToInit::Wait),
-            b"S" => Ok(ToInit::Start),
-            b"L" => Ok(ToInit::Leave),
-            _ => Err(Error::Garbled),
-        }
+        Ok(Some(match &buffer[..length] {
+            b"P" => ToInit::Proceed,
+            b"W" => ToInit::Wait,
+            b"S" => ToInit::Start,
+            b"L" => ToInit::Leave,
+            piece => {
+                self.filter.borrow_mut().add(piece).ok_or(Error::Garbled)?;
+                return Ok(None);
+            }
+        }))
     }
 }
 
 impl AsFd for InitEnd {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 
@@ -328,7 +369,11 @@ mod tests {
         assert!(keg.receive_unless(&other).unwrap().is_none());
         init.send(&FromInit::Ready).unwrap();
         assert!(matches!(keg.receive_unless(&other).unwrap(), Some(FromInit::Ready)));
+        // Not read any more, which the kernel says first.
+        keg.send(ToInit::Start).unwrap();
+        init.send(&FromInit::Failed("last words".to_owned())).unwrap();
         drop(init);
+        assert!(matches!(keg.receive(), Ok(FromInit::Failed(text)) if text == "last words"));
         assert!(matches!(keg.receive(), Err(Error::Closed)));
         assert!(matches!(keg.send(ToInit::Wait), Err(Error::Closed)));
     }

@@ -22,7 +22,7 @@ use crate::state::{Record, Refused, Stage, Status, Store};
 use crate::sys::fd::{self, Resolve};
 use crate::sys::proc::Proc;
 use crate::sys::process::{self, Ended, Spawn};
-use crate::sys::signals::Forwarder;
+use crate::sys::signals::{Forwarder, deliver};
 use crate::sys::{self, Errno, descriptors, namespace, schedule, socket, timing};
 use crate::types::{NamespaceKind, Pid};
 
@@ -146,15 +146,34 @@ fn launch(
     proc: &Proc,
 ) -> Result<(ChildGuard, KegEnd, Option<Forwarder>)> {
     let pidfd_socket = PidfdSocket::connect(options.pidfd_socket.as_deref(), None)?;
-    let (mut child, link, later) = spawn(target, options, wanted, proc)?;
-    serve(&mut child, &link, (wanted, target), outlet, proc)?;
+    let Joining { mut child, link, later, staged, own_limits } = spawn(target, options, wanted, proc)?;
+    // Nothing is written down of this process: where keg has nothing more to do for it, it need not wait for that.
+    let needs_keg = wanted.terminal || wanted.listener().is_some() || options.pidfd_socket.is_some();
+    let limited = own_limits || wanted.rlimits.is_empty();
+    let mut serving = Serving {
+        child: &mut child,
+        link: &link,
+        target,
+        wanted,
+        own_limits,
+        early: !needs_keg && limited && later.is_none(),
+        detach: options.detach,
+        signals: None,
+    };
+    serving.serve(staged, outlet, proc)?;
+    let (signals, early) = (serving.signals, serving.early);
     pidfd_socket.send(child.pidfd())?;
-    // Until here a signal ends keg, and with it the process.
-    let signals = if options.detach { None } else { Some(Forwarder::new()?) };
+    // Until here a signal ends keg, and with it the process; or it is passed on already.
+    let signals = match signals {
+        None if !options.detach => Some(Forwarder::new()?),
+        signals => signals,
+    };
     outlet.open()?;
     match later {
         None => {
-            link.send(ToInit::Start)?;
+            if !early {
+                link.send(ToInit::Start)?;
+            }
             await_program(&link, None, None)?;
         }
         // There it stands still, before its program. Where nobody resumes the container, nobody could be waited for.
@@ -170,13 +189,20 @@ fn launch(
     Ok((child, link, signals))
 }
 
-/// Into a paused container's cgroup the process goes last, by the placement that comes back.
-fn spawn(
-    target: &Target,
-    options: &ExecOptions,
-    wanted: &Process,
-    proc: &Proc,
-) -> Result<(ChildGuard, KegEnd, Option<cgroup::Placement>)> {
+/// A process on its way.
+struct Joining {
+    child: ChildGuard,
+    link: KegEnd,
+    /// Into a paused container's cgroup it goes last.
+    later: Option<cgroup::Placement>,
+    /// The child is a stage, which makes the process.
+    staged: bool,
+    /// It sets its resource limits itself.
+    own_limits: bool,
+}
+
+/// Makes the stage, or the process.
+fn spawn(target: &Target, options: &ExecOptions, wanted: &Process, proc: &Proc) -> Result<Joining> {
     let mut placement = match &target.record.cgroup {
         Some(cgroup) => cgroup::join(cgroup, &options.cgroups)?,
         None => cgroup::Placement::default(),
@@ -188,9 +214,11 @@ fn spawn(
     }
     let (link, init_link) = link::pair()?;
     let namespaces = namespace::different(proc, target.pid)?;
-    if namespaces.contains(NamespaceKind::Pid) {
+    let staged = namespaces.contains(NamespaceKind::Pid);
+    if staged {
         link.expect_spawned();
     }
+    let own_limits = is_root() && !namespaces.contains(NamespaceKind::User);
     let join = Join {
         id: &options.id,
         process: wanted,
@@ -200,6 +228,7 @@ fn spawn(
         rootfs: target.record.covered_mount.map(|_| target.record.rootfs.as_path()),
         keyring: target.record.keyring,
         cgroups: placement.tasks(),
+        own_limits,
         oom_score: wanted.oom_score_adj.filter(|_| !is_root()),
         preserve_fds: options.preserve_fds,
     };
@@ -210,49 +239,103 @@ fn spawn(
         init::join(join)
     });
     let child = child.map_err(|error| placement.refused(error))?;
-    Ok((ChildGuard::new(child), link, later))
+    Ok(Joining { child: ChildGuard::new(child), link, later, staged, own_limits })
 }
 
 /// The conversation until the process is ready.
-fn serve(
-    child: &mut ChildGuard,
-    link: &KegEnd,
-    (wanted, target): (&Process, &Target),
-    outlet: &mut Outlet,
-    proc: &Proc,
-) -> Result<()> {
-    loop {
-        let message = match link.receive() {
-            Err(link::Error::Closed) => return Err(died(child.end()).into()),
-            message => message?,
-        };
-        match message {
-            FromInit::Spawned(pid, pidfd) => child.succeed(pid, pidfd)?,
-            FromInit::Terminal(master) => outlet.take(master)?,
-            FromInit::Limit => {
-                child.limit(Some(wanted))?;
-                link.send(ToInit::Proceed)?;
-            }
-            FromInit::Listen(number) => {
-                let seccomp = wanted.seccomp.as_ref();
-                if let Some(listener) = seccomp.and_then(|program| program.notifies.as_ref()) {
-                    let state = hook_state(&target.record, hooks::Status::Running, Some(target.pid))?;
-                    listener::hand_on((&*child, link, number), listener, &state)?;
-                }
-                link.send(ToInit::Proceed)?;
-            }
-            FromInit::Ready => {
-                if wanted.oom_score_adj.is_some() && is_root() {
-                    child.adjust_oom_score(proc, Some(wanted))?;
-                }
-                if let Some(groups) = &target.record.resctrl {
-                    resctrl::enter(groups, child.pid())?;
-                }
-                return Ok(child.limit(Some(wanted))?);
-            }
-            FromInit::Failed(text) => return Err(Error::Init(text).into()),
-            _ => return Err(link::Error::Garbled.into()),
+struct Serving<'a> {
+    child: &'a mut ChildGuard,
+    link: &'a KegEnd,
+    target: &'a Target,
+    wanted: &'a Process,
+    own_limits: bool,
+    /// It is told to start before it is ready.
+    early: bool,
+    detach: bool,
+    /// Held back for the process from then on.
+    signals: Option<Forwarder>,
+}
+
+impl Serving<'_> {
+    fn serve(&mut self, staged: bool, outlet: &mut Outlet, proc: &Proc) -> Result<()> {
+        if !staged {
+            self.start_early(proc)?;
         }
+        loop {
+            match self.hear()? {
+                FromInit::Spawned(pid, pidfd) => {
+                    self.child.succeed(pid, pidfd)?;
+                    self.start_early(proc)?;
+                }
+                FromInit::Terminal(master) => outlet.take(master)?,
+                FromInit::Limit => {
+                    self.child.limit(Some(self.wanted))?;
+                    self.link.send(ToInit::Proceed)?;
+                }
+                FromInit::Listen(number) => {
+                    if let Some(listener) = self.wanted.listener() {
+                        let Target { record, pid, .. } = self.target;
+                        let state = hook_state(record, hooks::Status::Running, Some(*pid))?;
+                        listener::hand_on((&*self.child, self.link, number), listener, &state)?;
+                    }
+                    self.link.send(ToInit::Proceed)?;
+                }
+                FromInit::Ready if self.early => return Ok(()),
+                FromInit::Ready => {
+                    self.adjust(proc)?;
+                    return match self.own_limits {
+                        true => Ok(()),
+                        false => Ok(self.child.limit(Some(self.wanted))?),
+                    };
+                }
+                FromInit::Failed(text) => return Err(Error::Init(text).into()),
+                _ => return Err(link::Error::Garbled.into()),
+            }
+        }
+    }
+
+    /// What it says next. Signals that are held back are passed on meanwhile.
+    fn hear(&mut self) -> Result<FromInit> {
+        loop {
+            let heard = match &self.signals {
+                Some(signals) => self.link.receive_unless(signals).transpose(),
+                None => Some(self.link.receive()),
+            };
+            match (heard, &self.signals) {
+                (Some(Err(link::Error::Closed)), _) => return Err(died(self.child.end()).into()),
+                (Some(message), _) => return Ok(message?),
+                (None, None) => {}
+                (None, Some(signals)) => {
+                    while let Some(signal) = signals.next(self.child.pid())? {
+                        deliver(self.child.pidfd(), signal)?;
+                    }
+                }
+            }
+        }
+    }
+
+    fn start_early(&mut self, proc: &Proc) -> Result<()> {
+        if !self.early {
+            return Ok(());
+        }
+        self.adjust(proc)?;
+        self.signals = if self.detach { None } else { Some(Forwarder::new()?) };
+        match self.link.send(ToInit::Start) {
+            // Why it has ended is heard later.
+            Err(link::Error::Closed) => Ok(()),
+            sent => Ok(sent?),
+        }
+    }
+
+    /// What takes rights that the process may not have.
+    fn adjust(&mut self, proc: &Proc) -> Result<()> {
+        if self.wanted.oom_score_adj.is_some() && is_root() {
+            self.child.adjust_oom_score(proc, Some(self.wanted))?;
+        }
+        if let Some(groups) = &self.target.record.resctrl {
+            resctrl::enter(groups, self.child.pid())?;
+        }
+        Ok(())
     }
 }
 

@@ -17,9 +17,9 @@ use crate::init::{self, Cgroups, Init};
 use crate::link::{self, KegEnd};
 use crate::plan::annotations::PIDFD_RECEIVER;
 use crate::plan::cgroup::CgroupPlan;
-use crate::plan::{self, Host, Options, Plan};
+use crate::plan::{self, Filter, Host, Options, Plan};
 use crate::rootfs::{self, Sources};
-use crate::spec::{self, Loaded};
+use crate::spec::{self, LinuxSeccomp, Loaded, Spec};
 use crate::state::Store;
 use crate::sys::fd;
 use crate::sys::proc::Proc;
@@ -49,13 +49,14 @@ fn launch_after(
     let bundle = bundle::absolute(&options.bundle, &proc)?;
     let json = bundle::read_config(&bundle)?;
     let mut loaded = spec::load(&json)?;
+    let profile = late_profile(&mut loaded.spec);
     let notify = service::offer(&mut loaded.spec, place, &options.id, then == Then::Attend);
     let host = probe::host(&proc, look)?;
     if place.gives_way(&host) && look == Look::Quick {
         // Who can make some cgroups only is told which.
         return launch_after(Look::Thorough, place, options, then, sockets);
     }
-    let mut plan = match decide(place, options, &bundle, &loaded, &host) {
+    let mut plan = match decide(place, options, &bundle, &loaded, &host, profile.is_some()) {
         // What is asked for may be in a place that was not looked at.
         Err(_) if look == Look::Quick && host.cgroups.unified.is_none() => {
             return launch_after(Look::Thorough, place, options, then, sockets);
@@ -125,8 +126,16 @@ fn launch_after(
         }
         launched.tell_cgroups(&completed?)?;
     }
+    launched.send_filter(place, profile.as_ref())?;
     launched.serve(&bundle)?;
     Ok(launched)
+}
+
+/// Takes the profile away where its filter may be linked while init is at work. Of one with a listener both sides know from the start.
+fn late_profile(spec: &mut Spec) -> Option<LinuxSeccomp> {
+    spec.process().as_ref()?;
+    let profile = spec.linux_mut().as_mut()?.seccomp_mut();
+    profile.take_if(|profile| profile.listener_path().is_none())
 }
 
 /// Those that init can wait for are made when it is there.
@@ -151,6 +160,7 @@ fn decide(
     bundle: &Path,
     loaded: &Loaded,
     host: &Host,
+    filtered: bool,
 ) -> Result<Plan> {
     let typed = Options {
         id: options.id.clone(),
@@ -161,6 +171,9 @@ fn decide(
         cgroup_manager: place.cgroup_manager,
     };
     let mut plan = plan::build(loaded, &typed, host)?;
+    if let (Some(process), true) = (&mut plan.process, filtered) {
+        process.seccomp = Some(Filter::Awaited);
+    }
     if place.gives_way(host) {
         let path = loaded.spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
         let named = path.is_some_and(|path| !path.as_os_str().is_empty());
@@ -207,6 +220,7 @@ fn spawn(
         joins,
         sources,
         privileged: euid == 0,
+        own_limits: init::sets_own_limits(&plan.namespaces, euid),
         oom_score: score.filter(|_| euid != 0),
         hook_outputs: hooks::Outputs::open(&plan.annotations)?,
         preserve_fds: options.preserve_fds.saturating_add(service::listening()),

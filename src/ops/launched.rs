@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use super::guard::{AttachedRootfs, Poststop};
 use super::outlet::{Outlet, PidfdSocket};
 use super::process::{ChildGuard, write_pid_file};
-use super::{Result, hook_state, listener};
+use super::{Place, Result, hook_state, listener};
 use crate::cgroup;
 use crate::hooks::{self, Place as HookPlace, Status};
 use crate::link::{self, FromInit, KegEnd, ToInit};
-use crate::plan::Plan;
+use crate::plan::{self, Plan, Process};
+use crate::seccomp;
+use crate::spec::LinuxSeccomp;
 use crate::state::{Locked, Record, Reservation, Stage};
 use crate::sys::proc::Proc;
 use crate::sys::process::Ended;
@@ -109,6 +111,19 @@ impl Launched {
         }
     }
 
+    /// Links the filter that init will take.
+    pub(super) fn send_filter(&self, place: &Place, profile: Option<&LinuxSeccomp>) -> Result<()> {
+        let Some(profile) = profile else { return Ok(()) };
+        let program = seccomp::compile(profile, seccomp::Arch::NATIVE)
+            .map_err(|error| plan::Error { path: error.path, problem: error.reason.to_string() })?;
+        program.warnings.iter().for_each(|warning| place.note(warning));
+        match self.link.send_filter(&program.instructions, program.load_flags()) {
+            // Why it has ended is heard later.
+            Err(link::Error::Closed) => Ok(()),
+            sent => Ok(sent?),
+        }
+    }
+
     /// What can be done while init is at work, so that little is left when it is ready: the program of the device rules, and the record.
     fn prepare(&mut self) -> Result<()> {
         if std::mem::replace(&mut self.done.prepared, true) {
@@ -136,6 +151,14 @@ impl Launched {
 
     fn limit(&mut self) -> Result<()> {
         Ok(self.init.limit(self.plan.process.as_ref())?)
+    }
+
+    /// Where init has not set them itself.
+    fn limit_after_all(&mut self) -> Result<()> {
+        match init::sets_own_limits(&self.plan.namespaces, self.record.owner) {
+            true => Ok(()),
+            false => self.limit(),
+        }
     }
 
     /// The conversation with init until it is ready. Limits are set meanwhile.
@@ -187,7 +210,7 @@ impl Launched {
                     if let Some(groups) = &self.record.resctrl {
                         resctrl::enter(groups, self.init.pid())?;
                     }
-                    return self.limit();
+                    return self.limit_after_all();
                 }
                 FromInit::Failed(text) => return Err(Error::Init(text).into()),
                 FromInit::Terminal(master) => self.outlet.take(master)?,
@@ -253,8 +276,8 @@ fn died(launched: &mut Launched) -> Error {
 
 /// Init is about to load a filter with a listener.
 fn hand_on(launched: &Launched, number: i32) -> Result<()> {
-    let seccomp = launched.plan.process.as_ref().and_then(|process| process.seccomp.as_ref());
-    let Some(listener) = seccomp.and_then(|program| program.notifies.as_ref()) else { return Ok(()) };
+    let listener = launched.plan.process.as_ref().and_then(Process::listener);
+    let Some(listener) = listener else { return Ok(()) };
     let state = hook_state(&launched.record, Status::Creating, Some(launched.init.pid()))?;
     listener::hand_on((&launched.init, &launched.link, number), listener, &state)
 }

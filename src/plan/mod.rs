@@ -25,7 +25,7 @@ pub use mount::{
     AttributeChange, Device, DeviceKind, FsOption, Mount, MountKind, MountLabel, Propagation, PropagationKind,
 };
 pub use namespace::{IdMap, IdMaps, Join, Namespaces, TimeOffset};
-pub use process::{Capabilities, IoPriority, Process, Rlimit};
+pub use process::{Capabilities, Filter, IoPriority, Process, Rlimit};
 
 use crate::types::{CapSet, CgroupManager, CgroupVersion, ContainerId, NamespaceKind, Uid};
 

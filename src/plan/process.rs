@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::path::PathBuf;
 
 use super::machine::Affinity;
-use crate::seccomp::Program;
+use crate::seccomp::{Listener, Program};
 use crate::types::{CapSet, Gid, Scheduler, Uid};
 
 /// The program of a container, or one that joins it.
@@ -34,7 +34,7 @@ pub struct Process {
     pub umask: u32,
     /// The five sets.
     pub capabilities: Capabilities,
-    /// Resource limits, applied by the parent.
+    /// Resource limits.
     pub rlimits: Vec<Rlimit>,
     /// prctl(PR_SET_NO_NEW_PRIVS)
     pub no_new_privileges: bool,
@@ -55,10 +55,27 @@ pub struct Process {
     /// The CPUs of a process that joins a container; the first process of one has none of its own.
     pub affinity: Affinity,
     /// The system call filter.
-    pub seccomp: Option<Program>,
+    pub seccomp: Option<Filter>,
+}
+
+/// A system call filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Filter {
+    /// To be loaded as it is.
+    Linked(Program),
+    /// It is linked while init is at work, and has no listener.
+    Awaited,
 }
 
 impl Process {
+    /// Who answers the calls that the filter passes on.
+    pub fn listener(&self) -> Option<&Listener> {
+        match &self.seccomp {
+            Some(Filter::Linked(program)) => program.notifies.as_ref(),
+            Some(Filter::Awaited) | None => None,
+        }
+    }
+
     /// Whether the kernel is asked to keep a deadline with a list of CPUs, which it does for the list of all alone (sched(7)).
     pub fn has_deadline_in_cpuset(&self) -> bool {
         self.has_cpuset && self.scheduler.is_some_and(|scheduler| scheduler.policy == Scheduler::DEADLINE)

@@ -4,7 +4,7 @@ use oci_spec::runtime::{Linux, LinuxNamespaceType};
 
 use super::{idmap, process, schedule, seccomp};
 use crate::plan::finding::Report;
-use crate::plan::{Capabilities, Error, Exec, Host, IdMaps, ProcessOptions};
+use crate::plan::{Capabilities, Error, Exec, Filter, Host, IdMaps, ProcessOptions};
 use crate::spec::{self, Loaded};
 use crate::types::CapSet;
 
@@ -43,7 +43,8 @@ pub fn exec(
     let personality = linux.and_then(|linux| linux.personality().as_ref());
     process.has_cpuset = linux.is_some_and(schedule::has_cpuset);
     process.personality = personality.map(|listed| schedule::personality(listed, &mut report));
-    process.seccomp = linux.and_then(|linux| seccomp(linux.seccomp().as_ref()?, &mut report));
+    process.seccomp =
+        linux.and_then(|linux| seccomp(linux.seccomp().as_ref()?, &mut report).map(Filter::Linked));
     Ok(Exec { process, warnings: report.into_warnings()? })
 }
 

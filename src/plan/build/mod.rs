@@ -23,7 +23,7 @@ use oci_spec::runtime::Linux;
 use super::annotations::{CRIU_CONFIG, FILES};
 use super::cgroup::{self, CgroupPlan};
 use super::finding::{Finding, Report};
-use super::{Error, Hook, Host, MountLabel, Options, Plan, Process, Propagation, PropagationKind};
+use super::{Error, Filter, Hook, Host, MountLabel, Options, Plan, Process, Propagation, PropagationKind};
 use crate::seccomp;
 use crate::spec::{LinuxSeccomp, Loaded, Spec, member};
 use crate::types::{NamespaceKind, NamespaceSet};
@@ -152,7 +152,8 @@ fn process(
         let personality = linux.personality().as_ref();
         process.has_cpuset = schedule::has_cpuset(linux);
         process.personality = personality.map(|listed| schedule::personality(listed, report));
-        process.seccomp = linux.seccomp().as_ref().and_then(|listed| seccomp(listed, report));
+        process.seccomp =
+            linux.seccomp().as_ref().and_then(|listed| seccomp(listed, report)).map(Filter::Linked);
     }
     Some(process)
 }
