@@ -7,7 +7,7 @@ use nix::fcntl::OFlag;
 
 use super::options::ExecOptions;
 use super::outlet::{Outlet, PidfdSocket};
-use super::process::{ChildGuard, sort_descriptors, write_pid_file};
+use super::process::{ChildGuard, has_ended, sort_descriptors, write_pid_file};
 use super::start::await_program;
 use super::{Place, Result, hook_state, is_root, listener, probe};
 use crate::cgroup;
@@ -23,7 +23,7 @@ use crate::sys::fd::{self, Resolve};
 use crate::sys::proc::Proc;
 use crate::sys::process::{self, Ended, Spawn};
 use crate::sys::signals::{Forwarder, deliver};
-use crate::sys::{self, Errno, descriptors, namespace, schedule, socket, timing};
+use crate::sys::{self, Errno, descriptors, namespace, schedule, timing};
 use crate::types::{NamespaceKind, Pid};
 
 /// Why there is no further process.
@@ -104,10 +104,6 @@ fn find(store: &Store, options: &ExecOptions, proc: &Proc) -> Result<Target> {
     let state = store.state(&record, proc)?;
     state.to_exec(options.ignore_paused)?;
     Ok(Target { record, init, pid, paused: state.status() == Status::Paused })
-}
-
-fn has_ended(init: &OwnedFd) -> bool {
-    socket::wait_readable(&[init.as_fd()], 0).is_ok_and(|ready| ready[0])
 }
 
 fn decide(place: &Place, store: &Store, options: &ExecOptions, proc: &Proc) -> Result<Process> {

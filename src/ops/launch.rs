@@ -126,8 +126,21 @@ fn launch_after(
         }
         launched.tell_cgroups(&completed?)?;
     }
-    launched.send_filter(place, profile.as_ref())?;
-    launched.serve(&bundle)?;
+    bring_up(launched, place, profile.as_ref(), &bundle)
+}
+
+/// Goes on until init is ready, with the filter that it takes on the way.
+fn bring_up(
+    mut launched: Launched,
+    place: &Place,
+    profile: Option<&LinuxSeccomp>,
+    bundle: &Path,
+) -> Result<Launched> {
+    if let Err(error) = launched.send_filter(place, profile) {
+        launched.undo();
+        return Err(error);
+    }
+    launched.serve(bundle)?;
     Ok(launched)
 }
 

@@ -163,7 +163,10 @@ impl Launched {
 
     /// The conversation with init until it is ready. Limits are set meanwhile.
     pub(super) fn serve(&mut self, bundle: &Path) -> Result<()> {
-        self.cgroups.apply(&self.plan.cgroup)?;
+        if let Err(error) = self.cgroups.apply(&self.plan.cgroup) {
+            // systemd takes a cgroup away when its last process has ended.
+            return Err(if self.init.has_ended() { died(self).into() } else { error.into() });
+        }
         if let Some(owner) = self.plan.cgroup_owner() {
             self.cgroups.give_to(owner)?;
         }

@@ -7,7 +7,7 @@ use super::pid_file;
 use crate::plan::Process;
 use crate::sys::proc::Proc;
 use crate::sys::process::{self, Child, Ended};
-use crate::sys::{self, descriptors, limits};
+use crate::sys::{self, descriptors, limits, socket};
 use crate::types::{Pid, Signal};
 
 /// What could not be set for it, or told about it.
@@ -85,6 +85,11 @@ impl ChildGuard {
         Ok(())
     }
 
+    /// Whether it has ended by itself.
+    pub(super) fn has_ended(&self) -> bool {
+        has_ended(&self.child.pidfd)
+    }
+
     /// Kills it if it still runs. How it ended; `None` if it is not ours any more.
     pub(super) fn end(&mut self) -> Option<Ended> {
         self.release();
@@ -100,6 +105,11 @@ impl Drop for ChildGuard {
             self.end();
         }
     }
+}
+
+/// Whether the process of a pidfd has ended.
+pub(super) fn has_ended(pidfd: &OwnedFd) -> bool {
+    socket::wait_readable(&[pidfd.as_fd()], 0).is_ok_and(|ready| ready[0])
 }
 
 /// Writes the pid file.
