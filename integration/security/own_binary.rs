@@ -1,9 +1,10 @@
 //! A container must not be able to open the runtime's own binary for writing (CVE-2019-5736).
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
-use harness::command::write_script;
-use harness::{json, with_runtime};
+use harness::command::{Finished, write_script};
+use harness::{Runtime, json, with_runtime};
 
 use super::blocks::{ALL_SEEING, copy_of_runtime};
 
@@ -63,5 +64,63 @@ fn init_is_opened_for_writing_while_it_waits_and_after() {
         assert!(out.stdout().contains("HELD"), "the attack did not even begin");
         assert!(!out.stdout().contains("WRITTEN"), "{}", out.stdout());
         assert!(fs::read(&binary).unwrap() == before, "the binary was changed");
+    });
+}
+
+/// What a hook sees of keg, whose child it is: the file that it runs from, its command line and its environment.
+fn seen_by_hook(rt: &Runtime, prefix: &[&str]) -> (Finished, String, String) {
+    let bundle = rt.bundle();
+    let (seen, script) = (rt.dir().join("seen"), bundle.path().join("look"));
+    write_script(
+        &script,
+        &format!(
+            "#!/bin/sh\nexec >{}\nstat -f -c '%T %S' /proc/$PPID/exe\nstat -L -c %i /proc/$PPID/exe\n\
+             tr '\\0' ' ' </proc/$PPID/cmdline\necho\ntr '\\0' ' ' </proc/$PPID/environ\necho\n\
+             printf x >/proc/$PPID/exe || echo refused\n",
+            seen.display()
+        ),
+    );
+    bundle.edit(|c| c["hooks"] = json!({"createRuntime": [{"path": script}]}));
+    bundle.args(&["/bin/true"]);
+    let command = rt.command(&["run", "--bundle", &bundle.arg(), "c"]).env("ZZZ", "the last");
+    let words = rt.invocation().join(" ");
+    (command.inside(prefix).run(), fs::read_to_string(seen).unwrap_or_default(), words)
+}
+
+/// Whether keg may tell the kernel which file it runs from, or has to be executed again: the copy is the same.
+#[test]
+fn keg_runs_from_a_copy_that_nobody_can_write() {
+    with_runtime(|rt| {
+        if !rt.only_keg("how it protects itself is its own affair") {
+            return;
+        }
+        let inode = fs::metadata(rt.binary()).unwrap().ino().to_string();
+        let told = rt.binary().parent().is_some_and(|dir| !dir.ends_with("debug"));
+        let trace = rt.dir().join("trace").display().to_string();
+        let refuse = |error: &str| format!("inject=prctl:error={error}:when=1");
+        let strace = |inject: &str| {
+            let words = ["strace", "-qq", "-o", &trace, "-e", "trace=prctl,execveat", "-e", inject];
+            words.map(str::to_owned)
+        };
+        let mut environment = None;
+        let cases = [None, Some("EPERM"), Some("EINVAL")];
+        for inject in cases.into_iter().take(if told { 3 } else { 1 }) {
+            let prefix = inject.map(|error| strace(&refuse(error)).to_vec()).unwrap_or_default();
+            let prefix: Vec<&str> = prefix.iter().map(String::as_str).collect();
+            let (done, seen, words) = seen_by_hook(rt, &prefix);
+            done.ok();
+            let lines: Vec<&str> = seen.lines().collect();
+            let [file_system, number, command, variables, written] = lines[..] else {
+                panic!("{inject:?}: {seen}")
+            };
+            assert!(file_system.starts_with("overlayfs"), "{inject:?}: {seen}");
+            assert_eq!((number, written), (inode.as_str(), "refused"), "{inject:?}");
+            assert!(variables.contains("ZZZ=the last "), "{inject:?}: {variables}");
+            assert_eq!(variables, environment.get_or_insert_with(|| variables.to_owned()), "{inject:?}");
+            let again = command.starts_with(&format!("{} (sealed) ", rt.binary().display()));
+            assert_eq!(again, inject.is_some() || !told, "{inject:?}: {command}");
+            assert!(again || command.starts_with(&words), "{inject:?}: {command}, not {words}");
+            assert!(command.ends_with(" c "), "{inject:?}: {command}");
+        }
     });
 }

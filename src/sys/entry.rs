@@ -26,8 +26,9 @@ macro_rules! entry {
 pub fn prepare() {
     // SAFETY: the default disposition runs no code of ours. A caller that ignores SIGCHLD would have the kernel reap our children.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
-    if std::env::args_os().next().is_some_and(|name| name.as_encoded_bytes().ends_with(super::seal::MARK)) {
-        // They were looked at before this program ran again.
+    let marked = |name: std::ffi::OsString| name.as_encoded_bytes().ends_with(super::seal::MARK);
+    if super::remap::was_done() || std::env::args_os().next().is_some_and(marked) {
+        // They were looked at before this program ran from another file.
         return;
     }
     // SAFETY: the numbers are only asked about; nothing is read from or written to them.

@@ -26,6 +26,7 @@ pub mod poll;
 mod populate;
 pub mod proc;
 pub mod process;
+mod remap;
 pub mod schedule;
 pub mod seal;
 pub mod seccomp;

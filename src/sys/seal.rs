@@ -13,7 +13,7 @@ use nix::sys::memfd::MFdFlags;
 use super::error::{Error, Named, Result};
 use super::fd::{self, Resolve};
 use super::mount::FsContext;
-use super::process;
+use super::{process, remap};
 
 const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
     .union(SealFlag::F_SEAL_SHRINK)
@@ -24,10 +24,10 @@ const OWN_FILE: &str = "/proc/self/exe";
 /// What `run_again` adds to the zeroth argument.
 pub(super) const MARK: &[u8] = b" (sealed)";
 
-/// Whether this process was started by [`run_again`], and the file that it runs from is indeed one that cannot be written. A process
-/// that claims so and runs from any other file is an error.
+/// Whether this process was started by [`run_again`], or [`super::start`] saw to it, and the file that it runs from is indeed one that
+/// cannot be written. A process that claims so and runs from any other file is an error.
 pub fn is_sealed(args: &[CString]) -> Result<bool> {
-    if !args.first().is_some_and(|name| name.as_bytes().ends_with(MARK)) {
+    if !remap::was_done() && !args.first().is_some_and(|name| name.as_bytes().ends_with(MARK)) {
         return Ok(false);
     }
     if is_read_only_overlay()? || is_sealed_memfd()? {
@@ -127,10 +127,14 @@ fn memfd() -> Result<OwnedFd> {
 /// The directory of the file that keg was started from, whatever copy it runs from; absent where that cannot be told.
 pub fn own_directory() -> Option<PathBuf> {
     let name = std::env::args_os().next()?;
-    let file = match name.as_bytes().strip_suffix(MARK) {
-        None => std::fs::read_link(OWN_FILE).ok()?,
-        Some(name) if name.contains(&b'/') => PathBuf::from(OsStr::from_bytes(name)),
-        Some(name) => {
+    let (name, copied) = match name.as_bytes().strip_suffix(MARK) {
+        None => (name.as_bytes(), remap::was_done()),
+        Some(name) => (name, true),
+    };
+    let file = match name {
+        _ if !copied => std::fs::read_link(OWN_FILE).ok()?,
+        name if name.contains(&b'/') => PathBuf::from(OsStr::from_bytes(name)),
+        name => {
             let path = std::env::var_os("PATH")?;
             let mut places = std::env::split_paths(&path).map(|dir| dir.join(OsStr::from_bytes(name)));
             places.find(|file| file.is_file())?

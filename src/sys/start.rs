@@ -1,6 +1,5 @@
 //! The first instructions of keg, before the C library's: a command that has to run from a sealed copy of itself (see [`super::seal`])
-//! gets there without setting up a C library that it leaves at once. That is a third of a millisecond where CPUID traps, as it does in
-//! every virtual machine, and fifteen system calls. Whatever is unusual is left to `seal`, which does the same with all its cases and
+//! gets there before there is anything to begin anew, and without another execve(2) where the kernel allows. Whatever is unusual is left to `seal`, which does the same with all its cases and
 //! checks what is done here.
 //!
 //! Nothing is relocated yet: no function of the C library can be called (`memcpy` among them, so bytes are copied one by one, in a way
@@ -12,8 +11,8 @@ use std::ptr;
 
 use libc::{c_long, c_ulong};
 
-use super::populate;
 use super::seal::MARK;
+use super::{populate, remap};
 
 /// Makes `keg_start` the beginning, once the linker is told so (`-e keg_start`); it ends in the C library's `_start`.
 #[macro_export]
@@ -74,18 +73,19 @@ pub unsafe extern "C" fn begin(stack: *mut usize, main: Main) {
         if *stack == 0 {
             return;
         }
-        run_again(stack);
+        run_from_copy(stack);
         #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
         super::glibc::start(stack, main);
     }
 }
 
-/// Runs this program again from an overlay that cannot be written to; returns where that is not wanted, was done, or failed.
+/// Has this program run from an overlay that cannot be written to: the kernel is told so, or it runs again. Returns where that is not
+/// wanted, was done, or failed.
 ///
 /// # Safety
 ///
 /// As that of [`begin`], and there is an argument.
-unsafe fn run_again(stack: *mut usize) {
+unsafe fn run_from_copy(stack: *mut usize) {
     // SAFETY: the caller's promise; the vectors end in null pointers, the strings in NUL.
     unsafe {
         let arguments = stack.add(1).cast::<*const u8>();
@@ -103,10 +103,22 @@ unsafe fn run_again(stack: *mut usize) {
         if length + MARK.len() >= PATH {
             return;
         }
+        let Some(Copy { context, root, file }) = overlay() else { return };
+        if remap::onto(file, stack).is_some() {
+            if file - context == 2 {
+                call(libc::SYS_close_range, [context, file, 0, 0, 0]);
+            } else {
+                // Some of the caller's are between them.
+                for descriptor in [context, root, file] {
+                    call(libc::SYS_close, [descriptor, 0, 0, 0, 0]);
+                }
+            }
+            populate::populate(stack);
+            return;
+        }
         copy(own_name, length, &mut marked, 0);
         copy(MARK.as_ptr(), MARK.len(), &mut marked, length);
         marked[length + MARK.len()].write(0);
-        let Some(file) = overlay() else { return };
         *arguments = marked.as_ptr().cast();
         let vectors = (arguments as usize, environment as usize);
         let empty = c"".as_ptr() as usize;
@@ -115,12 +127,19 @@ unsafe fn run_again(stack: *mut usize) {
     }
 }
 
-/// The program's file, through an overlay of its directory.
+/// The program's file through an overlay, and the descriptors that it was opened by.
+struct Copy {
+    context: usize,
+    root: usize,
+    file: usize,
+}
+
+/// An overlay of the program's directory.
 ///
 /// # Safety
 ///
 /// None: all memory is this function's own.
-unsafe fn overlay() -> Option<usize> {
+unsafe fn overlay() -> Option<Copy> {
     let mut path = [const { MaybeUninit::<u8>::uninit() }; PATH + SECOND_LAYER.len()];
     let mut name = [const { MaybeUninit::<u8>::uninit() }; NAME];
     let own_file = OWN_FILE.as_ptr() as usize;
@@ -162,7 +181,7 @@ unsafe fn overlay() -> Option<usize> {
 /// # Safety
 ///
 /// Both are addresses of strings that end in NUL.
-unsafe fn open(context: usize, lower: usize, name: usize) -> Option<usize> {
+unsafe fn open(context: usize, lower: usize, name: usize) -> Option<Copy> {
     // SAFETY: the caller's promise; everything else that is pointed to is this function's own, of the size that is given with it.
     unsafe {
         call(libc::SYS_fsconfig, [context, SET_STRING, c"lowerdir".as_ptr() as usize, lower, 0])?;
@@ -171,14 +190,14 @@ unsafe fn open(context: usize, lower: usize, name: usize) -> Option<usize> {
         let root = call(libc::SYS_fsmount, [context, 1, attributes, 0, 0])?;
         let flags = (libc::O_RDONLY | libc::O_CLOEXEC) as u64;
         let how = [flags, 0, libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_XDEV];
-        let copy = call(libc::SYS_openat2, [root, name, how.as_ptr() as usize, size_of_val(&how), 0]);
-        let same = match copy {
-            Some(copy) => is_own_file(copy),
+        let file = call(libc::SYS_openat2, [root, name, how.as_ptr() as usize, size_of_val(&how), 0]);
+        let same = match file {
+            Some(file) => is_own_file(file),
             None => false,
         };
-        match (copy, same) {
-            (Some(copy), true) => return Some(copy),
-            (Some(copy), false) => call(libc::SYS_close, [copy, 0, 0, 0, 0]),
+        match (file, same) {
+            (Some(file), true) => return Some(Copy { context, root, file }),
+            (Some(file), false) => call(libc::SYS_close, [file, 0, 0, 0, 0]),
             (None, _) => None,
         };
         call(libc::SYS_close, [root, 0, 0, 0, 0]);
@@ -197,7 +216,10 @@ unsafe fn is_own_file(file: usize) -> bool {
         unsafe { (stat(libc::AT_FDCWD as usize, OWN_FILE, 0), stat(file, b"\0", libc::AT_EMPTY_PATH)) };
     match both {
         // One number, so that no comparison of memory is made of it.
-        (Some(one), Some(other)) => (one.0 ^ other.0) | (one.1 ^ other.1) as u64 == 0,
+        (Some(one), Some(other)) => {
+            let [inode, size, seconds, nanoseconds] = [0, 1, 2, 3].map(|at| one[at] ^ other[at]);
+            inode | size | seconds | nanoseconds == 0
+        }
         _ => false,
     }
 }
@@ -205,18 +227,19 @@ unsafe fn is_own_file(file: usize) -> bool {
 const SET_STRING: usize = 1;
 const CREATE: usize = 6;
 
-/// Inode number and size.
+/// Inode number, size, and when it was modified.
 ///
 /// # Safety
 ///
 /// `path` ends in NUL.
-unsafe fn stat(dir: usize, path: &[u8], flags: libc::c_int) -> Option<(u64, i64)> {
+unsafe fn stat(dir: usize, path: &[u8], flags: libc::c_int) -> Option<[u64; 4]> {
     let mut stat = MaybeUninit::<libc::stat>::uninit();
     let to = stat.as_mut_ptr();
     // SAFETY: the kernel fills `stat` when it says so.
     unsafe {
         call(libc::SYS_newfstatat, [dir, path.as_ptr() as usize, to as usize, flags as usize, 0])?;
-        Some(((*to).st_ino, (*to).st_size))
+        let stat = &*to;
+        Some([stat.st_ino, stat.st_size as u64, stat.st_mtime as u64, stat.st_mtime_nsec as u64])
     }
 }
 
@@ -285,6 +308,16 @@ pub(super) unsafe fn equal(text: *const u8, word: &[u8]) -> bool {
     true
 }
 
+/// The address behind its NUL.
+///
+/// # Safety
+///
+/// `text` ends in NUL.
+pub(super) unsafe fn end_of(text: *const u8) -> usize {
+    // SAFETY: the caller's promise.
+    text as usize + unsafe { length(text) } + 1
+}
+
 /// # Safety
 ///
 /// `text` ends in NUL.
@@ -324,19 +357,31 @@ unsafe fn copy<const N: usize>(from: *const u8, length: usize, to: &mut [MaybeUn
 #[inline(always)]
 pub(super) unsafe fn call(number: c_long, arguments: [usize; 5]) -> Option<usize> {
     let [a, b, c, d, e] = arguments;
+    // SAFETY: the caller's promise.
+    unsafe { call_of_six(number, [a, b, c, d, e, 0]) }
+}
+
+/// The same for one that takes six arguments.
+///
+/// # Safety
+///
+/// As that of the system call.
+#[inline(always)]
+pub(super) unsafe fn call_of_six(number: c_long, arguments: [usize; 6]) -> Option<usize> {
+    let [a, b, c, d, e, f] = arguments;
     let result: isize;
     // SAFETY: the kernel changes no other registers, and only memory that the arguments point to.
     #[cfg(target_arch = "x86_64")]
     unsafe {
         std::arch::asm!("syscall", inlateout("rax") number as isize => result,
-            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e, lateout("rcx") _, lateout("r11") _,
+            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e, in("r9") f, lateout("rcx") _, lateout("r11") _,
             options(nostack));
     }
     // SAFETY: as above.
     #[cfg(target_arch = "aarch64")]
     unsafe {
         std::arch::asm!("svc 0", in("x8") number, inlateout("x0") a as isize => result,
-            in("x1") b, in("x2") c, in("x3") d, in("x4") e, options(nostack));
+            in("x1") b, in("x2") c, in("x3") d, in("x4") e, in("x5") f, options(nostack));
     }
     (result >= 0).then_some(result as usize)
 }
