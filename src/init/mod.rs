@@ -95,6 +95,9 @@ fn begin(mut init: Init<'_>) -> Result<Infallible, (Error, InitEnd)> {
 
 /// The list for create. The order is the design: each line says why where its place matters.
 fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
+    if may_wait(&init.plan.namespaces) {
+        init.link.send(&FromInit::Born).at(Step::Link)?;
+    }
     own_oom_score(init.oom_score.take()).at(Step::OomScore)?;
     // Before any namespace: a process of the container must never see into this one (CVE-2016-9962).
     // Without privileges keg could not write the mappings of such a process; until then it has nothing to show.

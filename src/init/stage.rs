@@ -35,7 +35,8 @@ pub fn cloned(namespaces: &Namespaces) -> NamespaceSet {
     }
 }
 
-/// Whether init may wait for its cgroups: a stage, or who asks for the mappings of a user namespace, has other things to say first.
+/// Whether init says that it runs, and may wait for its cgroups: a stage, or who asks for the mappings of a user namespace, has other
+/// things to say first.
 pub fn may_wait(namespaces: &Namespaces) -> bool {
     !needs_stage(namespaces) && !namespaces.new.contains(NamespaceKind::User)
 }

@@ -3,6 +3,7 @@
 //! ```text
 //!   keg (host)                            init (container)
 //!     │ ◀── Spawned + pidfd ─────────────── │   only where a process in between joined namespaces first
+//!     │ ◀── Born ────────────────────────── │   only where keg has work of its own meanwhile; not where a process came in between
 //!     │ ─── cgroups + fds ────────────────▶ │   only where they were made meanwhile: enter them
 //!     │ ─── filter, in pieces ────────────▶ │   only where it is linked meanwhile; kept until it is wanted
 //!     │ ◀── MapIds ──────────────────────── │   a new user namespace wants its mappings
@@ -48,6 +49,8 @@ const MAX_MESSAGE: usize = 4096;
 pub enum FromInit {
     /// The container's first process exists: its pid as keg sees it, and its pidfd.
     Spawned(i32, OwnedFd),
+    /// Init runs. It does not wait.
+    Born,
     /// Write the mappings of the user namespace.
     MapIds,
     /// Move network devices of the host into init's network namespace.
@@ -189,6 +192,7 @@ impl KegEnd {
                 FromInit::Listen(i32::from_ne_bytes(number))
             }
             (b'T', Some(fd)) => FromInit::Terminal(fd),
+            (b'B', None) => FromInit::Born,
             (b'M', None) => FromInit::MapIds,
             (b'D', None) => FromInit::MoveDevices,
             (b'H', None) => FromInit::RunHooks,
@@ -264,6 +268,7 @@ impl InitEnd {
             FromInit::Listen(number) => {
                 socket::send(&self.socket, &[&b"N"[..], &number.to_ne_bytes()].concat(), &[])?;
             }
+            FromInit::Born => simple(b'B')?,
             FromInit::MapIds => simple(b'M')?,
             FromInit::MoveDevices => simple(b'D')?,
             FromInit::RunHooks => simple(b'H')?,

@@ -94,6 +94,18 @@ impl Then {
 }
 
 impl Launched {
+    /// Steps aside until init runs. The kernel often puts a new process behind the one that made it, though another processor is idle,
+    /// and it would run there when keg has nothing more to do; who is woken gets an idle one.
+    pub(super) fn await_birth(&mut self) -> Result<()> {
+        match self.link.receive() {
+            Ok(FromInit::Born) => Ok(()),
+            Ok(FromInit::Failed(text)) => Err(Error::Init(text).into()),
+            Ok(_) => Err(link::Error::Garbled.into()),
+            Err(link::Error::Closed) => Err(died(self).into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Makes the cgroups that init waits for. The result is what [`Self::tell_cgroups`] wants to know.
     pub(super) fn complete_cgroups(&mut self) -> std::result::Result<Vec<String>, cgroup::Error> {
         let without = self.cgroups.complete(&mut self.plan.cgroup)?;
@@ -217,7 +229,7 @@ impl Launched {
                 }
                 FromInit::Failed(text) => return Err(Error::Init(text).into()),
                 FromInit::Terminal(master) => self.outlet.take(master)?,
-                FromInit::Executing => return Err(link::Error::Garbled.into()),
+                FromInit::Executing | FromInit::Born => return Err(link::Error::Garbled.into()),
             }
         }
     }
