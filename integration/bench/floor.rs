@@ -191,8 +191,11 @@ extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
     let cgroups = Cgroups::new(&own, words.collect());
     cgroups.make();
     let entries = cgroups.open();
-    let mut pipe = [0; 2];
-    call!(SYS_pipe2, pipe.as_mut_ptr(), libc::O_CLOEXEC);
+    let (mut go, mut made) = ([0; 2], [0; 2]);
+    call!(SYS_pipe2, go.as_mut_ptr(), libc::O_CLOEXEC);
+    if cgroups.version_1 {
+        call!(SYS_pipe2, made.as_mut_ptr(), libc::O_CLOEXEC);
+    }
     let namespaces =
         libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWPID | libc::CLONE_NEWNET;
     let mut arguments = [0_u64; 11];
@@ -204,13 +207,18 @@ extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
     }
     let child = call!(SYS_clone3, arguments.as_ptr(), size_of_val(&arguments));
     if child == 0 {
-        call!(SYS_close, pipe[1]);
-        inside(&rootfs, &cgroups, &entries, pipe[0]);
+        call!(SYS_close, go[1]);
+        inside(&rootfs, &cgroups, &entries, go[0], made[1]);
+    }
+    if cgroups.version_1 {
+        // Version 1 forbids every device for a moment.
+        let mut byte = 0_u8;
+        call!(SYS_read, made[0], &raw mut byte, 1);
     }
     cgroups.limit_devices(entries[0]);
     let files = libc::rlimit { rlim_cur: 1024, rlim_max: 1024 };
     call!(SYS_prlimit64, child, libc::RLIMIT_NOFILE, &raw const files, 0);
-    call!(SYS_write, pipe[1], c"S".as_ptr(), 1);
+    call!(SYS_write, go[1], c"S".as_ptr(), 1);
     let mut status: c_int = 0;
     call!(SYS_wait4, child, &raw mut status, 0, 0);
     cgroups.remove();
@@ -218,7 +226,7 @@ extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
 }
 
 /// The container's process, up to its program.
-fn inside(rootfs: &str, cgroups: &Cgroups, entries: &[c_int], go: c_int) -> ! {
+fn inside(rootfs: &str, cgroups: &Cgroups, entries: &[c_int], go: c_int, made: c_int) -> ! {
     call!(SYS_setsid);
     if cgroups.version_1 {
         for &entry in entries {
@@ -237,6 +245,9 @@ fn inside(rootfs: &str, cgroups: &Cgroups, entries: &[c_int], go: c_int) -> ! {
     mounts(root);
     cgroup_mounts(root, cgroups);
     devices(root);
+    if cgroups.version_1 {
+        call!(SYS_write, made, c"D".as_ptr(), 1);
+    }
     masks(root);
     set(root, 0, RDONLY, 0);
     call!(SYS_fchdir, root);
