@@ -298,6 +298,16 @@ fn the_last_rule_holds() {
     });
 }
 
+/// Any node may be made, unless it is denied where everything else is allowed.
+#[test]
+fn where_everything_is_allowed_a_device_that_is_denied_cannot_be_made() {
+    with_runtime(|rt| {
+        let denied = json!({"allow": false, "type": "c", "major": 1, "minor": 11, "access": "rwm"});
+        let (code, out) = kernel_log(rt, &json!([{"allow": true, "access": "rwm"}, denied]));
+        assert_eq!((code, out.as_str()), (1, ""));
+    });
+}
+
 /// As the specification and the other runtimes have it: what every container may use comes after the rules.
 #[test]
 fn the_usual_devices_work_even_if_they_are_denied() {

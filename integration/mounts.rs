@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use harness::{Bundle, Runtime, json, with_runtime};
 
@@ -336,5 +336,44 @@ fn files_made_in_an_id_mapped_mount_have_the_owner_of_the_source() {
         output(rt, &bundle, "touch /tmp/new");
         let meta = fs::metadata(source.join("new")).unwrap();
         assert_eq!((meta.uid(), meta.gid()), (7, 7));
+    });
+}
+
+#[test]
+fn a_read_only_path_leaves_the_mounts_below_as_they_are() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        bundle.mount(&json!({"destination": "/mnt/a", "type": "tmpfs", "source": "tmpfs"}));
+        bundle.mount(&json!({"destination": "/mnt/a/b", "type": "tmpfs", "source": "tmpfs"}));
+        bundle.edit(|c| c["linux"]["readonlyPaths"] = json!(["/mnt/a"]));
+        let script = "for f in /mnt/a/x /mnt/a/b/x; do (echo > $f) 2>/dev/null && echo $f; done; true";
+        assert_eq!(output(rt, &bundle, script), "/mnt/a/b/x\n");
+    });
+}
+
+/// The tmpfs that the hierarchies of version 1 are mounted in is read-only in the end, as is asked for.
+#[test]
+fn something_can_be_mounted_below_the_cgroup_mount() {
+    with_runtime(|rt| {
+        if !Path::new("/sys/fs/cgroup/memory").exists() {
+            return eprintln!("skipped: with version 2 alone no directory can be made below");
+        }
+        let bundle = rt.bundle();
+        bundle.mount(&json!({"destination": "/sys/fs/cgroup/mine", "type": "tmpfs", "source": "tmpfs"}));
+        let script = "echo > /sys/fs/cgroup/mine/x && echo mine; mkdir /sys/fs/cgroup/other 2>/dev/null || echo refused";
+        assert_eq!(output(rt, &bundle, script), "mine\nrefused\n");
+    });
+}
+
+/// As mount(2) takes them.
+#[test]
+fn several_options_in_one_string_are_taken_apart() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        let options = json!(["nosuid", "size=1m,mode=711", "mpol=prefer:0"]);
+        let mount = json!({"destination": "/mnt/a", "type": "tmpfs", "source": "tmpfs", "options": options});
+        bundle.mount(&mount);
+        let script = "stat -c %a /mnt/a; grep -o 'size=1024k' /proc/mounts";
+        assert_eq!(output(rt, &bundle, script), "711\nsize=1024k\n");
     });
 }

@@ -25,9 +25,9 @@ const AS_IT_IS: &str = "exec \"$@\"";
 /// With version 2.
 const BUDGET: usize = 320;
 /// With the nine hierarchies of version 1 that a host may have.
-const BUDGET_1: usize = 400;
+const BUDGET_1: usize = 405;
 /// With version 2's beside them: one more.
-const BUDGET_HYBRID: usize = 410;
+const BUDGET_HYBRID: usize = 415;
 /// What another program may have left behind, a hierarchy of version 1 that is mounted nowhere, is met once and passed over: two calls
 /// for each part of the cgroup's path, and mountinfo is read.
 const UNMOUNTED: usize = 12;
@@ -95,7 +95,7 @@ fn run_takes_at_most_320_system_calls_and_one_execve_after_the_first() {
 
 /// Each hierarchy is made, entered, mounted and removed on its own: seven calls, and a dozen more for cpuset, and for devices.
 #[test]
-fn with_the_hierarchies_of_version_1_it_takes_at_most_400() {
+fn with_the_hierarchies_of_version_1_it_takes_at_most_405() {
     with_runtime(|rt| {
         if is_measurable(rt) {
             check(rt, VERSION_1, BUDGET_1);

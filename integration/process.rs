@@ -299,6 +299,25 @@ fn the_working_directory_is_made_when_it_is_missing() {
 }
 
 #[test]
+fn the_working_directory_is_made_before_what_it_is_on_is_read_only() {
+    with_runtime(|rt| {
+        for (cwd, readonly) in [("/not/there", true), ("/mnt/not/there", false)] {
+            let bundle = rt.bundle();
+            bundle.mount(
+                &json!({"destination": "/mnt", "type": "tmpfs", "source": "tmpfs", "options": ["ro"]}),
+            );
+            bundle.edit(|c| {
+                c["process"]["cwd"] = json!(cwd);
+                c["root"]["readonly"] = json!(readonly);
+            });
+            bundle.shell("pwd; for d in / /mnt/; do (echo > $d/new) 2>/dev/null && echo written; done; true");
+            let expected = if readonly { format!("{cwd}\n") } else { format!("{cwd}\nwritten\n") };
+            assert_eq!(rt.run(&bundle, "c").ok().stdout(), expected);
+        }
+    });
+}
+
+#[test]
 fn a_working_directory_that_only_the_user_can_enter_works() {
     with_runtime(|rt| {
         let bundle = rt.bundle();

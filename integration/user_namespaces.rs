@@ -234,6 +234,47 @@ fn a_sysfs_without_a_network_namespace_of_its_own_is_the_hosts() {
     });
 }
 
+/// What is mounted below the host's /sys comes with it: its cgroups must not.
+#[test]
+fn with_the_hosts_sysfs_the_hosts_cgroups_are_neither_seen_nor_written() {
+    with_runtime(|rt| {
+        if !rt.only_keg("another runtime refuses such a sysfs") {
+            return;
+        }
+        for identity in [false, true] {
+            let bundle = mapped(rt);
+            bundle.without_namespace("network");
+            bundle.edit(|c| {
+                if identity {
+                    let map = json!([{"containerID": 0, "hostID": 0, "size": 65536}]);
+                    c["linux"]["uidMappings"] = map.clone();
+                    c["linux"]["gidMappings"] = map;
+                }
+                let mounts = c["mounts"].as_array_mut().unwrap();
+                mounts.retain(|mount| mount["type"] != "cgroup");
+            });
+            bundle
+                .shell("ls -A /sys/fs/cgroup; grep ' /sys' /proc/mounts | grep -v ' ro,' || echo read-only");
+            assert_eq!(rt.run(&bundle, "c").ok().stdout(), "read-only\n", "{identity}");
+        }
+        // Its own come over that, where config.json asks for them.
+        let bundle = mapped(rt);
+        bundle.without_namespace("network");
+        bundle.shell("cat /proc/self/cgroup >/dev/null; ls /sys/fs/cgroup | wc -l; find /sys/fs/cgroup -name cgroup.procs | wc -l");
+        let out = rt.run(&bundle, "c").ok().stdout();
+        assert!(out.lines().all(|count| count != "0"), "{out}");
+    });
+}
+
+#[test]
+fn its_root_owns_the_message_queues() {
+    with_runtime(|rt| {
+        let bundle = mapped(rt);
+        bundle.shell("stat -c %u:%g /dev/mqueue; chmod 1770 /dev/mqueue && stat -c %a /dev/mqueue");
+        assert_eq!(rt.run(&bundle, "c").ok().stdout(), "0:0\n1770\n");
+    });
+}
+
 #[test]
 fn a_source_that_only_the_hosts_root_can_reach_is_bound() {
     with_runtime(|rt| {

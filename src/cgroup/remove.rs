@@ -1,5 +1,7 @@
 //! Removes the cgroups that keg made, once they are empty.
 
+use std::cell::LazyCell;
+use std::ops::Deref;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -21,8 +23,9 @@ pub fn remove(record: &CgroupRecord) -> Result<(), Error> {
 }
 
 fn remove_all(directories: &[CgroupDirectory]) -> Result<(), Error> {
-    let deadline = Instant::now() + PATIENCE;
-    let results: Vec<_> = directories.iter().map(|directory| remove_one(directory, deadline)).collect();
+    // Most often nobody is waited for, and the time is not asked for.
+    let deadline = LazyCell::new(|| Instant::now() + PATIENCE);
+    let results: Vec<_> = directories.iter().map(|directory| remove_one(directory, &deadline)).collect();
     results.into_iter().collect()
 }
 
@@ -53,13 +56,16 @@ pub(super) fn discard(record: &CgroupRecord, entered: bool) {
     if let Some(unit) = &record.unit {
         return drop(super::systemd::remove(record, unit, SHORT_PATIENCE));
     }
-    let deadline = Instant::now() + SHORT_PATIENCE;
+    let deadline = LazyCell::new(|| Instant::now() + SHORT_PATIENCE);
     for directory in &record.directories {
-        drop(remove_one(directory, deadline));
+        drop(remove_one(directory, &deadline));
     }
 }
 
-pub(super) fn remove_one(directory: &CgroupDirectory, deadline: Instant) -> Result<(), Error> {
+pub(super) fn remove_one(
+    directory: &CgroupDirectory,
+    deadline: &impl Deref<Target = Instant>,
+) -> Result<(), Error> {
     let Some(top) = &directory.made else { return Ok(()) };
     let path = &directory.path;
     let mut pause = Duration::from_micros(100);
@@ -68,7 +74,7 @@ pub(super) fn remove_one(directory: &CgroupDirectory, deadline: Instant) -> Resu
             return remove_parents(path, top);
         }
         // The container's own sub-cgroups; those with processes are tried again.
-        match unless_gone(remove_below(path, deadline)) {
+        match unless_gone(remove_below(path, **deadline)) {
             Err(error) if !is_busy(&error) => return Err(Error::Use { doing: "remove", source: error }),
             _ => {}
         }

@@ -116,6 +116,7 @@ fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
     join_each(&init.joins).at(Step::Namespaces)?;
     init.joins.clear();
     map_ids(init)?;
+    own_ipc(init.plan).at(Step::Namespaces)?;
     own_network(init.plan)?;
     if matches!(init.cgroups, Cgroups::Awaited) {
         enter_cgroups(init)?;
@@ -133,6 +134,9 @@ fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
     run_container_hooks(init, callers_umask)?;
     // A user namespace that sees only a masked /proc is given no other one.
     let proc = own_proc(plan)?;
+    if let Some(wanted) = &plan.process {
+        rootfs.make_directory(&wanted.cwd);
+    }
     // After the hooks, which may mount; before the root is entered, while the host's null device can be had.
     rootfs.mask().at(Step::Rootfs)?;
     // Its file is made before the root is read-only. What it covers was put there by nobody that runs later (CVE-2025-52565).
@@ -278,6 +282,15 @@ fn proceed(link: &InitEnd) -> Result<(), Error> {
     match link.receive().at(Step::Link)? {
         ToInit::Proceed => Ok(()),
         ToInit::Wait | ToInit::Start | ToInit::Leave => Err(Error::garbled()),
+    }
+}
+
+/// Where init could not be cloned with it.
+fn own_ipc(plan: &Plan) -> crate::sys::Result<()> {
+    let kind = NamespaceKind::Ipc;
+    match plan.namespaces.new.contains(kind) && !cloned(&plan.namespaces).contains(kind) {
+        true => namespace::make(NamespaceSet::from_iter([kind])),
+        false => Ok(()),
     }
 }
 

@@ -26,11 +26,12 @@ pub fn needs_stage(namespaces: &Namespaces) -> bool {
 
 /// What init is cloned with: all new namespaces, but for a cgroup namespace, which must wait until init is in its cgroup, and a
 /// network namespace, whose making takes longer than that of all others: init makes it, and keg has its hands free meanwhile.
-/// Before the ids of a new user namespace are mapped, keg has nothing else to do.
+/// Before the ids of a new user namespace are mapped, keg has nothing else to do; and who makes an ipc namespace then has no id in it,
+/// and neither has the root of its mqueue file system.
 pub fn cloned(namespaces: &Namespaces) -> NamespaceSet {
     let cloned = namespaces.new.without(NamespaceKind::Cgroup);
     match cloned.contains(NamespaceKind::User) {
-        true => cloned,
+        true => cloned.without(NamespaceKind::Ipc),
         false => cloned.without(NamespaceKind::Network),
     }
 }

@@ -119,9 +119,7 @@ fn launch_after(
         then,
         done: Done::default(),
     };
-    if init::may_wait(&launched.plan.namespaces) {
-        launched.await_birth()?;
-    }
+    launched.await_birth()?;
     if waits {
         let completed = launched.complete_cgroups();
         if again && completed.is_err() {

@@ -97,6 +97,9 @@ impl Launched {
     /// Steps aside until init runs. The kernel often puts a new process behind the one that made it, though another processor is idle,
     /// and it would run there when keg has nothing more to do; who is woken gets an idle one.
     pub(super) fn await_birth(&mut self) -> Result<()> {
+        if !init::may_wait(&self.plan.namespaces) {
+            return Ok(());
+        }
         match self.link.receive() {
             Ok(FromInit::Born) => Ok(()),
             Ok(FromInit::Failed(text)) => Err(Error::Init(text).into()),

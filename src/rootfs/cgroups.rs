@@ -51,6 +51,15 @@ pub(super) fn mount(work: &mut Rootfs<'_>, entry: &Mount) -> sys::Result<()> {
     }
     // All of them at once: until init lets the program run, nobody else is in this mount namespace.
     mount::set_attributes(&tmpfs, attributes, true)?;
-    work.spent.put(tmpfs);
+    let later = work.plan.mounts.iter().skip_while(|mount| !std::ptr::eq(*mount, entry)).skip(1);
+    let below = later.filter(|mount| mount.destination.starts_with(&entry.destination)).count();
+    if below > 0 && set & libc::MOUNT_ATTR_RDONLY != 0 {
+        // Their mount points have to be made first.
+        let writable = MountAttr { clear: libc::MOUNT_ATTR_RDONLY, ..MountAttr::default() };
+        mount::set_attributes(&tmpfs, writable, false)?;
+        work.read_only_last.push(tmpfs);
+    } else {
+        work.spent.put(tmpfs);
+    }
     Ok(())
 }

@@ -10,6 +10,7 @@ use nix::sys::stat::SFlag;
 use super::place::Spent;
 use super::root::{RootFd, shown};
 use super::{Doing, Error};
+use crate::plan::Mount;
 use crate::sys::fd::{self, Resolve};
 use crate::sys::mount::{self, FsContext, MountAttr};
 use crate::sys::{self, Errno};
@@ -30,13 +31,25 @@ pub(super) fn hide(root: &RootFd, paths: &[PathBuf], spent: &mut Spent) -> Resul
     Ok(())
 }
 
-/// Binds each path that exists over itself, read-only.
-pub(super) fn read_only(root: &RootFd, paths: &[PathBuf], spent: &mut Spent) -> Result<(), Error> {
+/// Binds each path that exists over itself, read-only. What `mounts` has below stays as it was asked for.
+pub(super) fn read_only(
+    root: &RootFd,
+    paths: &[PathBuf],
+    mounts: &[Mount],
+    spent: &mut Spent,
+) -> Result<(), Error> {
     for path in paths {
         let doing = || format!("making {:?} read-only", shown(path));
         let Some(target) = root.find_if_there(path).doing(doing)? else { continue };
         let change = MountAttr { set: libc::MOUNT_ATTR_RDONLY, ..MountAttr::default() };
-        let tree = mount::clone_tree_with(change, &target, Path::new(""), true).doing(doing)?;
+        let is_below = |mount: &Mount| mount.destination.starts_with(path) && mount.destination != *path;
+        let tree = if mounts.iter().any(is_below) {
+            let tree = mount::clone_tree(&target, Path::new(""), true, false).doing(doing)?;
+            mount::set_attributes(&tree, change, false).doing(doing)?;
+            tree
+        } else {
+            mount::clone_tree_with(change, &target, Path::new(""), true).doing(doing)?
+        };
         mount::attach(&tree, &target, Path::new("")).doing(doing)?;
         spent.put(tree);
         spent.put(target);

@@ -183,6 +183,14 @@ impl<'a> Rootfs<'a> {
         Ok(())
     }
 
+    /// Makes a directory that could not be made later, when what it is on is read-only. That it cannot be made is told when it is
+    /// entered: its user may be let in where nobody else is.
+    pub fn make_directory(&self, path: &Path) {
+        if path != Path::new("/") && (self.plan.rootfs_readonly || !self.read_only_last.is_empty()) {
+            drop(self.root.find_or_make(path, Leaf::Directory));
+        }
+    }
+
     /// Covers masked paths, makes others read-only.
     pub fn mask(&mut self) -> Result<(), Error> {
         let read_only = MountAttr { set: libc::MOUNT_ATTR_RDONLY, ..MountAttr::default() };
@@ -190,7 +198,7 @@ impl<'a> Rootfs<'a> {
             mount::set_attributes(&made, read_only, false).doing(|| "making a mount read-only".to_owned())?;
             self.spent.put(made);
         }
-        mask::read_only(&self.root, &self.plan.readonly_paths, &mut self.spent)?;
+        mask::read_only(&self.root, &self.plan.readonly_paths, &self.plan.mounts, &mut self.spent)?;
         mask::hide(&self.root, &self.plan.masked_paths, &mut self.spent)?;
         timing::lap("masked and read-only paths");
         Ok(())

@@ -72,6 +72,18 @@ fn kinds_of_mounts() {
              { key: \"size\", value: Some(\"1m\") }, FsOption { key: \"huge\", value: None }], copy_up: false }",
         ),
         (
+            json!({"destination": "/a", "type": "tmpfs", "options": ["size=1m,mpol=bind:0,2,mode=755", "context=a:b:c:s0:c1,c2"]}),
+            "/a Filesystem { fstype: \"tmpfs\", source: None, options: [FsOption { key: \"size\", value: Some(\"1m\") }, \
+             FsOption { key: \"mpol\", value: Some(\"bind:0,2\") }, FsOption { key: \"mode\", value: Some(\"755\") }, \
+             FsOption { key: \"context\", value: Some(\"a:b:c:s0:c1,c2\") }], copy_up: false }",
+        ),
+        (
+            json!({"destination": "/a", "type": "overlay", "options": ["lowerdir=/x\\,y=z:/b,upperdir=/c", "huge,"]}),
+            "/a Filesystem { fstype: \"overlay\", source: None, options: [FsOption { key: \"lowerdir\", value: \
+             Some(\"/x\\\\,y=z:/b\") }, FsOption { key: \"upperdir\", value: Some(\"/c\") }, FsOption { key: \"huge,\", value: \
+             None }], copy_up: false }",
+        ),
+        (
             json!({"destination": "/a", "type": "tmpfs", "source": "t", "options": ["tmpcopyup", "ro"]}),
             "/a Filesystem { fstype: \"tmpfs\", source: Some(\"t\"), options: [], copy_up: true } attributes=+0x1-0x0 \
              read_only_last",
@@ -248,13 +260,24 @@ fn devices() {
     assert!(plan.devices.is_empty() && plan.links.is_empty());
 }
 
+/// What stands for the host's devices comes before what somebody asked for besides.
+#[test]
+fn of_two_devices_at_one_path_the_first_is_made() {
+    let device = |minor: u32| json!({"path": "/dev/x", "type": "c", "major": 4, "minor": minor});
+    let plan = planned(&with(&[("/linux/devices", json!([device(1), device(2), device(1)]))])).unwrap();
+    let made: Vec<_> = plan.devices.iter().filter(|device| device.listed).map(|device| device.kind).collect();
+    assert_eq!(made, [plan::DeviceKind::Character(4, 1)]);
+    let warning = "linux.devices: \"/dev/x\" is listed twice, as different devices: the first is made";
+    assert_eq!(plan.warnings, [warning]);
+}
+
 #[test]
 fn sysctls() {
     let changes = [
         ("/linux/namespaces", json!([{"type": "network"}, {"type": "ipc"}])),
         (
             "/linux/sysctl",
-            json!({"net.ipv4.conf.eth0/7.forwarding": "1", "net/ipv4/conf/eth0.8/forwarding": "0", "kernel.sem": "1 2"}),
+            json!({"net.ipv4.conf.eth0/7.forwarding": "1", "net/ipv4/conf/eth0.8/forwarding": "0", "kernel.sem": "1 2\n"}),
         ),
     ];
     let plan = planned(&with(&changes)).unwrap();

@@ -140,7 +140,7 @@ pub(super) fn remove(record: &CgroupRecord, unit: &SystemdUnit, patience: Durati
     let told = Manager::connect(&unit.bus).and_then(|mut manager| manager.stop(&unit.name));
     if look(record)? == There::Ours {
         // Without systemd, or before it.
-        record.directories.iter().try_for_each(|directory| remove_one(directory, deadline))?;
+        record.directories.iter().try_for_each(|directory| remove_one(directory, &&deadline))?;
         return told;
     }
     // Systemd removes by itself what has become empty.

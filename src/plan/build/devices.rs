@@ -110,15 +110,18 @@ fn device(listed: &LinuxDevice, n: usize, report: &mut Report) -> Option<Device>
     Some(Device { path: place, kind, mode, uid, gid, listed: true })
 }
 
-/// Two entries for one path: the same one twice is harmless, two different ones are not.
+/// Of two entries for one path the first holds: callers put the devices of the host before those that somebody asked for.
 fn unique(nodes: Vec<Device>, report: &mut Report) -> Vec<Device> {
     let mut unique: Vec<Device> = Vec::with_capacity(nodes.len());
     for node in nodes {
         match unique.iter().find(|known| known.path == node.path) {
             None => unique.push(node),
             Some(known) if known.kind == node.kind => {}
-            Some(_) => report
-                .error("linux.devices", format!("{:?} is listed twice, as different devices", node.path)),
+            Some(_) => {
+                let what =
+                    format!("{:?} is listed twice, as different devices: the first is made", node.path);
+                report.warn("linux.devices", what);
+            }
         }
     }
     unique

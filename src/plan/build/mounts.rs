@@ -7,7 +7,7 @@ use oci_spec::runtime::Mount as Listed;
 use super::options::MountOptions;
 use super::{Facts, idmap, namespaces};
 use crate::plan::finding::Report;
-use crate::plan::{FsOption, IdMaps, Mount, MountKind};
+use crate::plan::{AttributeChange, FsOption, IdMaps, Mount, MountKind};
 use crate::types::{CgroupVersion, NamespaceKind};
 
 /// Files of /proc that a bind mount may replace, as lxcfs does, and where it hides nothing that confines the container.
@@ -33,11 +33,39 @@ pub(super) fn build(
     own: &namespaces::Outcome,
     report: &mut Report,
 ) -> Vec<Mount> {
-    let each = listed.iter().enumerate();
-    each.filter_map(|(n, one)| {
-        Builder { listed: one, path: format!("mounts[{n}]"), facts, own }.build(report)
+    let mut mounts = Vec::with_capacity(listed.len());
+    for (n, one) in listed.iter().enumerate() {
+        let mount = Builder { listed: one, path: format!("mounts[{n}]"), facts, own }.build(report);
+        let cover =
+            mount.as_ref().filter(|_| one.typ().as_deref() == Some("sysfs")).and_then(cover_of_cgroups);
+        mounts.extend(mount.into_iter().chain(cover));
+    }
+    mounts
+}
+
+/// Where the host's /sys stands for a sysfs: the host's cgroups that are mounted below it are nothing for the container.
+fn cover_of_cgroups(sys: &Mount) -> Option<Mount> {
+    let MountKind::Bind { .. } = &sys.kind else { return None };
+    let set =
+        libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+    let mode = FsOption { key: "mode".to_owned(), value: Some("755".to_owned()) };
+    Some(Mount {
+        recursive_attributes: AttributeChange::default(),
+        propagation: None,
+        destination_nofollow: false,
+        name: sys.name.clone(),
+        destination: sys.destination.join("fs/cgroup"),
+        kind: MountKind::Filesystem {
+            fstype: "tmpfs".to_owned(),
+            source: Some("tmpfs".into()),
+            options: vec![mode],
+            copy_up: false,
+        },
+        attributes: AttributeChange { set, clear: 0 },
+        // Mounts of config.json may follow below it.
+        read_only_last: true,
+        idmap: None,
     })
-    .collect()
 }
 
 struct Builder<'a> {
@@ -55,7 +83,12 @@ impl Builder<'_> {
         let kind = self.kind(&options, report)?;
         self.check_place(&destination, &kind, report);
         let idmap = self.idmap(&options, &kind, report);
-        let mut attributes = options.attributes();
+        let (mut attributes, mut recursive_attributes) =
+            (options.attributes(), options.recursive_attributes());
+        if matches!(&kind, MountKind::Bind { .. }) && self.listed.typ().as_deref() == Some("sysfs") {
+            // What is mounted below the host's is as read-only as it.
+            recursive_attributes.set |= attributes.set & !libc::MOUNT_ATTR__ATIME;
+        }
         if kind == MountKind::Cgroup && options.read_only.is_none() {
             attributes.set |= libc::MOUNT_ATTR_RDONLY;
         }
@@ -63,7 +96,7 @@ impl Builder<'_> {
         let read_only_last = attributes.set & libc::MOUNT_ATTR_RDONLY != 0
             && matches!(&kind, MountKind::Filesystem { fstype, .. } if fstype == "tmpfs");
         Some(Mount {
-            recursive_attributes: options.recursive_attributes(),
+            recursive_attributes,
             propagation: options.propagation,
             destination_nofollow: options.destination_nofollow,
             name: self.path,
@@ -194,10 +227,11 @@ impl Builder<'_> {
 
     /// What is left to the file system to understand.
     fn data(&self, fstype: &str, options: &MountOptions<'_>, report: &mut Report) -> Vec<FsOption> {
-        let each = options.data.iter().map(|(place, text)| {
+        let each = options.data.iter().flat_map(|(place, text)| apart(text).map(move |text| (place, text)));
+        let each = each.map(|(place, text)| {
             let (key, value) = match text.split_once('=') {
                 Some((key, value)) => (key, Some(value)),
-                None => (*text, None),
+                None => (text, None),
             };
             self.check_mapped(key, value, *place, fstype, report);
             FsOption { key: key.to_owned(), value: value.map(str::to_owned) }
@@ -283,6 +317,28 @@ impl Builder<'_> {
             }
         }
     }
+}
+
+/// Data for a file system as mount(2) would take it, several options in one: apart at each comma before another `name=`. A comma in a
+/// value (`mpol=bind:0,2`, a label's categories) is none of these, nor is one behind a backslash.
+fn apart(text: &str) -> impl Iterator<Item = &str> {
+    let begins_option = |rest: &str| {
+        let name = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(rest.len());
+        name > 0 && rest[name..].starts_with('=')
+    };
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let whole = rest?;
+        let cut = whole.match_indices(',').map(|(at, _)| at);
+        let cut = cut.filter(|at| !whole[..*at].ends_with('\\'));
+        match cut.into_iter().find(|at| begins_option(&whole[at + 1..])) {
+            None => rest.take(),
+            Some(at) => {
+                rest = Some(&whole[at + 1..]);
+                Some(&whole[..at])
+            }
+        }
+    })
 }
 
 /// The path without `.` and `..`, absolute.

@@ -36,6 +36,8 @@ pub(super) fn build(
     keys.sort_unstable();
     for key in keys {
         let file = file(key);
+        // What a text of several lines ends with (YAML) says nothing.
+        let value = listed[key].trim_end_matches('\n');
         let problem = match (&*file, namespace(&file)) {
             _ if !is_plain(&file) => Some("no name of a kernel parameter".to_owned()),
             (_, None) => Some("not allowed: no namespace keeps it apart from the host's".to_owned()),
@@ -44,7 +46,7 @@ pub(super) fn build(
             }
             ("kernel/hostname", _) if hostname.is_some() => Some("conflicts with hostname".to_owned()),
             ("kernel/domainname", _) if domainname.is_some() => Some("conflicts with domainname".to_owned()),
-            _ if listed[key].contains(['\n', '\0']) => {
+            _ if value.contains(['\n', '\0']) => {
                 Some("a value may not contain a newline or a NUL byte".to_owned())
             }
             _ if files.iter().any(|(known, _): &(PathBuf, String)| known.as_os_str() == file.as_str()) => {
@@ -54,7 +56,7 @@ pub(super) fn build(
         };
         match problem {
             Some(problem) => report.error(member("linux.sysctl", key), problem),
-            None => files.push((PathBuf::from(file), listed[key].clone())),
+            None => files.push((PathBuf::from(file), value.to_owned())),
         }
     }
     files

@@ -120,13 +120,15 @@ pub(super) fn plan(given: &[LinuxDeviceCgroup], host: &HostCgroups) -> Result<De
     for (n, rule) in given.iter().enumerate() {
         rules.push(parse(rule, n)?);
     }
-    let defaults =
-        DEFAULTS.map(|(class, major, minor, access)| DeviceRule { allow: true, class, major, minor, access });
-    rules.extend(defaults);
     // What comes before a rule about everything has no effect.
     let whole = |rule: &DeviceRule| DeviceRule { allow: false, ..*rule } == EVERYTHING;
     let start = rules.iter().rposition(whole).unwrap_or(0);
     rules.drain(..start);
+    let all_allowed = rules[0].allow;
+    let defaults =
+        DEFAULTS.map(|(class, major, minor, access)| DeviceRule { allow: true, class, major, minor, access });
+    // Where everything is allowed, any node may be made but for those that config.json denies.
+    rules.extend(defaults.into_iter().filter(|rule| !all_allowed || rule.major.is_some()));
     if host.v1_with("devices").is_none() {
         return match host.unified {
             Some(_) => Ok(DevicePlan::Program(rules)),

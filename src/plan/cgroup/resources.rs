@@ -1,12 +1,17 @@
 //! `linux.resources` as steps: each setting goes to the hierarchy that has its controller, in the
 //! words of that hierarchy's version.
 
-use oci_spec::runtime::LinuxResources;
+use oci_spec::runtime::{LinuxMemory, LinuxResources};
 
 use super::{DirectoryPlan, Error, HostCgroups, Step, Write, error, v1, v2};
 
 /// Where config.json has the resources.
 pub(super) const AT: &str = "linux.resources";
+
+/// What is -1 where there is no sign is how callers say that they ask for nothing.
+pub(super) fn swappiness(memory: &LinuxMemory) -> Option<u64> {
+    memory.swappiness().filter(|value| *value != u64::MAX)
+}
 
 /// Fills in the steps of each directory. `limited`: other limits may be there already.
 pub(super) fn fill(

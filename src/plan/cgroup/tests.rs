@@ -112,6 +112,7 @@ fn version_1_files() {
                 "memory.soft_limit_in_bytes=500",
             ],
         ),
+        (json!({"memory": {"swappiness": u64::MAX, "kernelTCP": 7}}), &["memory.kmem.tcp.limit_in_bytes=7"]),
         (
             json!({"memory": {"swappiness": 0, "disableOOMKiller": true, "kernelTCP": 77, "kernel": 5}}),
             &["memory.kmem.tcp.limit_in_bytes=77", "memory.swappiness=0", "memory.oom_control=1"],

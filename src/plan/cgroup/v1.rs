@@ -2,7 +2,7 @@
 
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxNetwork, LinuxThrottleDevice};
 
-use super::resources::{Steps, bytes, not_in_v2, setting, write};
+use super::resources::{Steps, bytes, not_in_v2, setting, swappiness, write};
 use super::{Error, Step, Write};
 
 pub(super) fn memory(memory: &LinuxMemory, steps: &mut Steps<'_>) -> Result<(), Error> {
@@ -33,7 +33,7 @@ pub(super) fn memory(memory: &LinuxMemory, steps: &mut Steps<'_>) -> Result<(), 
     if let Some(value) = bytes(memory.kernel_tcp(), "memory.kernelTCP")? {
         steps.write("memory", "memory.kmem.tcp.limit_in_bytes", &value.to_string(), "memory.kernelTCP")?;
     }
-    if let Some(value) = memory.swappiness() {
+    if let Some(value) = swappiness(memory) {
         if value > 100 {
             return Err(setting("memory.swappiness", format!("{value} is not between 0 and 100")));
         }

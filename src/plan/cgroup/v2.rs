@@ -3,7 +3,7 @@
 
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources};
 
-use super::resources::{AT, Steps, bytes, not_in_v2, or_max, setting, write};
+use super::resources::{AT, Steps, bytes, not_in_v2, or_max, setting, swappiness, write};
 use super::v1::{checked_weight, throttles};
 use super::{Error, Step};
 
@@ -13,7 +13,7 @@ pub(super) fn memory(memory: &LinuxMemory, steps: &mut Steps<'_>) -> Result<(), 
     if memory.kernel_tcp().is_some_and(|value| value > 0) {
         return Err(not_in_v2("memory.kernelTCP"));
     }
-    if memory.swappiness().is_some() {
+    if swappiness(memory).is_some() {
         return Err(not_in_v2("memory.swappiness"));
     }
     if memory.disable_oom_killer() == Some(true) {

@@ -29,7 +29,7 @@ fn version_1_device_files() {
         (
             json!([{"allow": true}, {"allow": false, "type": "c", "major": 10, "minor": 229},
                 {"allow": false, "type": "c", "major": 1, "minor": 3}]),
-            "allow a,c 10:229 rw".to_owned(),
+            "allow a,c 10:229 rwm".to_owned(),
         ),
     ];
     for (devices, expected) in table {
