@@ -136,7 +136,8 @@ fn receive(socket: &OwnedFd, buffer: &mut [u8; MAX_MESSAGE]) -> Result<(usize, V
 
 fn sent(done: sys::Result<()>) -> Result<(), Error> {
     match done {
-        Err(error) if error.errno == sys::Errno::EPIPE => Err(Error::Closed),
+        // The latter once, where the other end has gone without reading all it was told.
+        Err(error) if matches!(error.errno, sys::Errno::EPIPE | sys::Errno::ECONNRESET) => Err(Error::Closed),
         done => Ok(done?),
     }
 }
@@ -381,5 +382,18 @@ mod tests {
         assert!(matches!(keg.receive(), Ok(FromInit::Failed(text)) if text == "last words"));
         assert!(matches!(keg.receive(), Err(Error::Closed)));
         assert!(matches!(keg.send(ToInit::Wait), Err(Error::Closed)));
+    }
+
+    #[test]
+    fn whoever_tells_somebody_who_has_gone_hears_the_last_words_all_the_same() {
+        let (keg, init) = pair().unwrap();
+        keg.send(ToInit::Start).unwrap();
+        init.send(&FromInit::Failed("last words".to_owned())).unwrap();
+        drop(init);
+        // Unread is what was told before: the kernel says so first, and then that nobody is there.
+        assert!(matches!(keg.send(ToInit::Wait), Err(Error::Closed)));
+        assert!(matches!(keg.send(ToInit::Wait), Err(Error::Closed)));
+        assert!(matches!(keg.receive(), Ok(FromInit::Failed(text)) if text == "last words"));
+        assert!(matches!(keg.receive(), Err(Error::Closed)));
     }
 }

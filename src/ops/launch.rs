@@ -137,10 +137,7 @@ fn bring_up(
     profile: Option<&LinuxSeccomp>,
     bundle: &Path,
 ) -> Result<Launched> {
-    if let Err(error) = launched.send_filter(place, profile) {
-        launched.undo();
-        return Err(error);
-    }
+    launched.send_filter(place, profile)?;
     launched.serve(bundle)?;
     Ok(launched)
 }

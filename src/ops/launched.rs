@@ -180,7 +180,9 @@ impl Launched {
     pub(super) fn serve(&mut self, bundle: &Path) -> Result<()> {
         if let Err(error) = self.cgroups.apply(&self.plan.cgroup) {
             // systemd takes a cgroup away when its last process has ended.
-            return Err(if self.init.has_ended() { died(self).into() } else { error.into() });
+            // A stage ends in any case.
+            let ended = !init::needs_stage(&self.plan.namespaces) && self.init.has_ended();
+            return Err(if ended { self.last_words().into() } else { error.into() });
         }
         if let Some(owner) = self.plan.cgroup_owner() {
             self.cgroups.give_to(owner)?;
@@ -233,6 +235,17 @@ impl Launched {
                 FromInit::Failed(text) => return Err(Error::Init(text).into()),
                 FromInit::Terminal(master) => self.outlet.take(master)?,
                 FromInit::Executing | FromInit::Born => return Err(link::Error::Garbled.into()),
+            }
+        }
+    }
+
+    /// Why init has ended, by its own words where it has left some.
+    fn last_words(&mut self) -> Error {
+        loop {
+            match self.link.receive() {
+                Ok(FromInit::Failed(text)) => return Error::Init(text),
+                Ok(_) => {}
+                Err(_) => return died(self),
             }
         }
     }
