@@ -1,6 +1,7 @@
 //! Device nodes and links in /dev, and which of them may be used.
 
 use std::fs;
+use std::path::Path;
 
 use harness::{Host, json, with_runtime};
 
@@ -126,6 +127,26 @@ fn the_default_devices_can_be_used_and_others_cannot() {
         bundle.shell(script);
         bundle.edit(|c| c["mounts"][3]["options"] = json!(["nosuid", "noexec"]));
         assert_eq!(rt.run(&bundle, "c").ok().stdout(), "used\n1\n");
+    });
+}
+
+/// Version 1 has no such program; then nothing is interrupted here.
+#[test]
+fn a_program_whose_load_is_interrupted_is_loaded_again() {
+    with_runtime(|rt| {
+        if !rt.only_keg("others are not traced here") {
+            return;
+        }
+        let bundle = rt.bundle();
+        bundle.shell("echo > /dev/null && echo used");
+        let trace = rt.dir().join("trace");
+        let inject = "inject=bpf:error=EAGAIN:when=1..2";
+        let strace = ["strace", "-qq", "-e", "trace=bpf", "-e", inject, "-o", trace.to_str().unwrap()];
+        let words = ["run", "--bundle", &bundle.arg(), "c"];
+        assert_eq!(rt.command(&words).inside(&strace).run().ok().stdout(), "used\n");
+        let trace = fs::read_to_string(&trace).unwrap();
+        let has_programs = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+        assert_eq!(trace.matches("(INJECTED)").count(), if has_programs { 2 } else { 0 }, "{trace}");
     });
 }
 

@@ -1,7 +1,7 @@
 //! `linux.seccomp` as a program of the container meets it, and when in the making of a container the filter is loaded. What filters
 //! mean in detail is in `tests/seccomp*.rs`.
 
-use harness::{Inside, Runtime, Value, json, with_runtime};
+use harness::{Host, Inside, Runtime, Value, json, with_runtime};
 
 /// What the script prints under a profile that lets all calls pass but those of `rules`.
 fn under(rt: &Runtime, rules: Value, script: &str) -> harness::Finished {
@@ -33,6 +33,39 @@ fn a_call_ends_as_its_rule_says() {
         // Nobody traces it: the call does not exist.
         let text = under(rt, on_mkdir("SCMP_ACT_TRACE"), script).ok().stdout();
         assert!(text.starts_with("1\n") && text.contains("Function not implemented"), "{text}");
+    });
+}
+
+#[test]
+fn a_wrong_profile_is_found_before_anything_is_made() {
+    with_runtime(|rt| {
+        if !rt.only_keg("others know libseccomp's words only") {
+            return;
+        }
+        let bundle = rt.bundle();
+        bundle.mount(&json!({"destination": "/new", "type": "tmpfs", "source": "tmpfs"}));
+        for (rule, said) in [
+            (
+                json!({"names": [], "action": "SCMP_ACT_ERRNO"}),
+                "linux.seccomp.syscalls[0].names: has no names",
+            ),
+            (
+                json!({"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}),
+                "linux.seccomp.syscalls[0].action: SCMP_ACT_NOTIFY needs a listenerPath",
+            ),
+            (
+                json!({"names": ["mkdir"], "action": "SCMP_ACT_KILL", "errnoRet": 1}),
+                "linux.seccomp.syscalls[0].errnoRet: the action SCMP_ACT_KILL takes no errno",
+            ),
+        ] {
+            bundle.edit(|c| {
+                c["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
+            });
+            let before = Host::look(rt);
+            rt.create(&bundle, "c").fails_with(said);
+            before.assert_same(rt);
+            assert!(!bundle.rootfs().join("new").exists(), "{said}");
+        }
     });
 }
 

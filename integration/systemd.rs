@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use harness::{Bundle, Finished, Runtime, json, wait_until, with_runtime};
+use harness::{Bundle, Finished, Host, Runtime, json, wait_until, with_runtime};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -125,6 +125,32 @@ fn run_hands_on_the_status_and_leaves_nothing() {
         let bundle = bundle(rt, "c");
         bundle.shell("exit 7");
         assert_eq!(keg(rt, "run", &bundle, "c").code(), 7);
+        assert_eq!((units(rt).as_str(), scopes(rt).len()), ("", 0));
+    });
+}
+
+#[test]
+fn init_has_the_last_word_though_systemd_has_taken_its_cgroup_away() {
+    with_systemd(|rt| {
+        if !rt.only_keg("the others restrict devices before init is at work") {
+            return;
+        }
+        let bundle = bundle(rt, "c");
+        bundle.edit(|c| {
+            c["linux"]["devices"] = json!([{"path": "/bin", "type": "c", "major": 10, "minor": 229}])
+        });
+        let before = Host::look(rt);
+        let trace = rt.dir().join("trace");
+        // keg alone, which is late with its program for the devices.
+        let late = ["strace", "-qq", "-e", "trace=bpf", "-e", "inject=bpf:delay_enter=1s"];
+        let wrapper = [&late[..], &["-o", trace.to_str().unwrap()]].concat();
+        let words = ["create", "--bundle", &bundle.arg(), "c"];
+        let create =
+            rt.command_with_globals(&["--systemd-cgroup"], &words).inside(&wrapper).limit(LIMIT).run();
+        create.fails_with("making the device \"/bin\": another file exists there");
+        let delayed = fs::read_to_string(&trace).unwrap();
+        assert!(delayed.contains("(DELAYED)"), "{delayed}");
+        before.assert_same(rt);
         assert_eq!((units(rt).as_str(), scopes(rt).len()), ("", 0));
     });
 }

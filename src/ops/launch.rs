@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::first_record::first_record;
 use super::guard::{AttachedRootfs, Poststop};
-use super::launched::{Done, Error, Launched, Then};
+use super::launched::{Done, Error, Launched, Then, wrong_profile};
 use super::options::CreateOptions;
 use super::outlet::{Outlet, PidfdSocket};
 use super::process::ChildGuard;
@@ -26,7 +26,7 @@ use crate::sys::proc::Proc;
 use crate::sys::process::{self, Spawn};
 use crate::sys::{descriptors, namespace, socket};
 use crate::types::NamespaceKind;
-use crate::{lsm, network, resctrl};
+use crate::{lsm, network, resctrl, seccomp};
 
 /// The socket on which a created container's init waits for `start`.
 pub(super) const START_SOCKET: &str = "start.sock";
@@ -67,6 +67,7 @@ fn launch_after(
         // The second look comes to the same warnings.
         plan.warnings.iter().for_each(|warning| place.note(warning));
     }
+    let profile = profile.as_ref().map(seccomp::check).transpose().map_err(wrong_profile)?;
     check_rootfs(&plan)?;
     plan.process.as_ref().map_or(Ok(()), |process| lsm::check(&proc, process))?;
     let devices = network::Devices::find(&plan)?;
@@ -134,7 +135,7 @@ fn launch_after(
 fn bring_up(
     mut launched: Launched,
     place: &Place,
-    profile: Option<&LinuxSeccomp>,
+    profile: Option<&seccomp::Checked<'_>>,
     bundle: &Path,
 ) -> Result<Launched> {
     launched.send_filter(place, profile)?;

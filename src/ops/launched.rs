@@ -11,7 +11,6 @@ use crate::hooks::{self, Place as HookPlace, Status};
 use crate::link::{self, FromInit, KegEnd, ToInit};
 use crate::plan::{self, Plan, Process};
 use crate::seccomp;
-use crate::spec::LinuxSeccomp;
 use crate::state::{Locked, Record, Reservation, Stage};
 use crate::sys::proc::Proc;
 use crate::sys::process::Ended;
@@ -127,10 +126,9 @@ impl Launched {
     }
 
     /// Links the filter that init will take.
-    pub(super) fn send_filter(&self, place: &Place, profile: Option<&LinuxSeccomp>) -> Result<()> {
+    pub(super) fn send_filter(&self, place: &Place, profile: Option<&seccomp::Checked<'_>>) -> Result<()> {
         let Some(profile) = profile else { return Ok(()) };
-        let program = seccomp::compile(profile, seccomp::Arch::NATIVE)
-            .map_err(|error| plan::Error { path: error.path, problem: error.reason.to_string() })?;
+        let program = seccomp::compile_checked(profile, seccomp::Arch::NATIVE).map_err(wrong_profile)?;
         program.warnings.iter().for_each(|warning| place.note(warning));
         match self.link.send_filter(&program.instructions, program.load_flags()) {
             // Why it has ended is heard later.
@@ -178,75 +176,101 @@ impl Launched {
 
     /// The conversation with init until it is ready. Limits are set meanwhile.
     pub(super) fn serve(&mut self, bundle: &Path) -> Result<()> {
-        if let Err(error) = self.cgroups.apply(&self.plan.cgroup) {
-            // systemd takes a cgroup away when its last process has ended.
-            // A stage ends in any case.
-            let ended = !init::needs_stage(&self.plan.namespaces) && self.init.has_ended();
-            return Err(if ended { self.last_words().into() } else { error.into() });
-        }
-        if let Some(owner) = self.plan.cgroup_owner() {
-            self.cgroups.give_to(owner)?;
-        }
+        let begun = self.limit_cgroups();
+        self.explained(begun)?;
         // A stage comes before init, and the mappings of its ids before anything else.
         let mut later = !init::may_wait(&self.plan.namespaces);
         loop {
             if !std::mem::replace(&mut later, false) {
-                self.prepare()?;
+                let prepared = self.prepare();
+                self.explained(prepared)?;
             }
             let message = match self.hear()? {
                 Err(link::Error::Closed) => return Err(died(self).into()),
                 message => message?,
             };
-            match message {
-                FromInit::Spawned(pid, pidfd) => self.init.succeed(pid, pidfd)?,
-                FromInit::MapIds => {
-                    if let Some(maps) = &self.plan.id_maps {
-                        idmap::write(&self.proc, self.init.pid(), maps, self.record.owner == 0)?;
-                    }
-                    self.link.send(ToInit::Proceed)?;
-                }
-                FromInit::MoveDevices => {
-                    let (pid, kind) = (self.init.pid(), NamespaceKind::Network);
-                    let container = namespace::of_process(&self.proc, pid, kind)?;
-                    self.devices.iter_mut().try_for_each(|devices| devices.move_into(&container))?;
-                    self.link.send(ToInit::Proceed)?;
-                }
-                FromInit::RunHooks => {
-                    self.adjust()?;
-                    run_hooks(self, bundle)?;
-                    self.link.send(ToInit::Proceed)?;
-                }
-                FromInit::DevicesMade => self.adjust()?,
-                FromInit::Limit => {
-                    self.limit()?;
-                    self.link.send(ToInit::Proceed)?;
-                }
-                FromInit::Listen(number) => {
-                    hand_on(self, number)?;
-                    self.link.send(ToInit::Proceed)?;
-                }
-                FromInit::Ready => {
-                    self.adjust()?;
-                    if let Some(groups) = &self.record.resctrl {
-                        resctrl::enter(groups, self.init.pid())?;
-                    }
-                    return self.limit_after_all();
-                }
+            let answered = match message {
                 FromInit::Failed(text) => return Err(Error::Init(text).into()),
-                FromInit::Terminal(master) => self.outlet.take(master)?,
-                FromInit::Executing | FromInit::Born => return Err(link::Error::Garbled.into()),
-            }
+                FromInit::Ready => {
+                    let finished = self.finish();
+                    return self.explained(finished);
+                }
+                question => self.answer(question, bundle),
+            };
+            self.explained(answered)?;
         }
     }
 
-    /// Why init has ended, by its own words where it has left some.
-    fn last_words(&mut self) -> Error {
-        loop {
-            match self.link.receive() {
-                Ok(FromInit::Failed(text)) => return Error::Init(text),
-                Ok(_) => {}
-                Err(_) => return died(self),
+    fn limit_cgroups(&mut self) -> Result<()> {
+        self.cgroups.apply(&self.plan.cgroup)?;
+        match self.plan.cgroup_owner() {
+            Some(owner) => Ok(self.cgroups.give_to(owner)?),
+            None => Ok(()),
+        }
+    }
+
+    fn answer(&mut self, question: FromInit, bundle: &Path) -> Result<()> {
+        match question {
+            FromInit::Spawned(pid, pidfd) => return Ok(self.init.succeed(pid, pidfd)?),
+            FromInit::Terminal(master) => return self.outlet.take(master),
+            FromInit::DevicesMade => return self.adjust(),
+            FromInit::MapIds => {
+                if let Some(maps) = &self.plan.id_maps {
+                    idmap::write(&self.proc, self.init.pid(), maps, self.record.owner == 0)?;
+                }
             }
+            FromInit::MoveDevices => {
+                let (pid, kind) = (self.init.pid(), NamespaceKind::Network);
+                let container = namespace::of_process(&self.proc, pid, kind)?;
+                self.devices.iter_mut().try_for_each(|devices| devices.move_into(&container))?;
+            }
+            FromInit::RunHooks => {
+                self.adjust()?;
+                run_hooks(self, bundle)?;
+            }
+            FromInit::Limit => self.limit()?,
+            FromInit::Listen(number) => hand_on(self, number)?,
+            FromInit::Executing | FromInit::Born | FromInit::Ready | FromInit::Failed(_) => {
+                return Err(link::Error::Garbled.into());
+            }
+        }
+        Ok(self.link.send(ToInit::Proceed)?)
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.adjust()?;
+        if let Some(groups) = &self.record.resctrl {
+            resctrl::enter(groups, self.init.pid())?;
+        }
+        self.limit_after_all()
+    }
+
+    /// What keg could not do, it may have failed to do because init had ended: systemd takes a cgroup away with its last process.
+    /// Then init knows better.
+    fn explained(&mut self, done: Result<()>) -> Result<()> {
+        done.map_err(|error| self.reason_of_init().map_or(error, Into::into))
+    }
+
+    /// Why init has ended by itself, in its own words where it has left some.
+    fn reason_of_init(&mut self) -> Option<Error> {
+        let by_itself = self.init.has_ended();
+        let mut ended = None;
+        loop {
+            // A stage is soon done, and without asking anything; killed, it might leave an init behind that asks.
+            if ended.is_none() && !self.link.expects_spawned() {
+                ended = self.init.end();
+            }
+            match self.link.receive() {
+                Ok(FromInit::Failed(text)) => return Some(Error::Init(text)),
+                Ok(FromInit::Spawned(pid, pidfd)) => self.init.succeed(pid, pidfd).ok()?,
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        match ended.or_else(|| self.init.end()) {
+            // A moment ago.
+            Some(Ended::Killed(9)) if !by_itself && !self.kills.any() => None,
+            ended => Some(ending(ended, &self.kills)),
         }
     }
 
@@ -294,11 +318,19 @@ impl Launched {
     }
 }
 
+/// As the plan says of everything else that it refuses.
+pub(super) fn wrong_profile(error: seccomp::Error) -> plan::Error {
+    plan::Error { path: error.path, problem: error.reason.to_string() }
+}
+
 /// Why init is gone without a word.
 fn died(launched: &mut Launched) -> Error {
-    let ended = launched.init.end();
+    ending(launched.init.end(), &launched.kills)
+}
+
+fn ending(ended: Option<Ended>, kills: &cgroup::OomKills) -> Error {
     match ended {
-        Some(Ended::Killed(9)) if launched.kills.any() => Error::OomKilled,
+        Some(Ended::Killed(9)) if kills.any() => Error::OomKilled,
         Some(Ended::Killed(signal)) => Error::Died(format!("killed by signal {signal}")),
         Some(Ended::Exited(status)) => Error::Died(format!("exit status {status}")),
         None => Error::Died("it is not a child of this process any more".to_owned()),

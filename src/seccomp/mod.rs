@@ -19,6 +19,7 @@ use oci_spec::runtime::{Arch as ProfileArch, LinuxSeccomp, LinuxSeccompFilterFla
 use assemble::Assembler;
 use decide::{Chains, Decisions, X32_BIT};
 use names::Abi;
+use rules::Rules;
 
 pub use default::default_profile;
 pub use error::{Error, Reason};
@@ -104,16 +105,32 @@ impl Program {
     }
 }
 
-/// Compiles `profile` for a kernel of architecture `host`. The host's own architecture is always
-/// filtered; those that it cannot run are passed over.
+/// A profile whose values have been checked.
+#[derive(Debug)]
+pub struct Checked<'a> {
+    profile: &'a LinuxSeccomp,
+    rules: Rules<'a>,
+}
+
+/// Checks all values of `profile`, which takes a small part of the time of compiling it. What can be wrong besides is its size.
+pub fn check(profile: &LinuxSeccomp) -> Result<Checked<'_>, Error> {
+    Ok(Checked { profile, rules: rules::parse(profile)? })
+}
+
+/// Checks `profile` and compiles it for a kernel of architecture `host`.
 pub fn compile(profile: &LinuxSeccomp, host: Arch) -> Result<Program, Error> {
-    let rules = rules::parse(profile)?;
+    compile_checked(&check(profile)?, host)
+}
+
+/// Compiles a profile for a kernel of architecture `host`. The host's own architecture is always
+/// filtered; those that it cannot run are passed over.
+pub fn compile_checked(Checked { profile, rules }: &Checked<'_>, host: Arch) -> Result<Program, Error> {
     let mut warnings = Vec::new();
     let mut decisions: Vec<_> = interfaces(profile, host, &mut warnings)
         .into_iter()
         .map(|abi| Decisions::new(abi, rules.default))
         .collect();
-    let unknown = decide::apply_all(&rules, &mut decisions);
+    let unknown = decide::apply_all(rules, &mut decisions);
     if !unknown.is_empty() {
         warnings.push(format!("linux.seccomp.syscalls: not on this architecture: {}", unknown.join(", ")));
     }

@@ -87,6 +87,9 @@ unsafe fn bpf<T>(command: libc::c_int, attributes: &mut T) -> nix::Result<libc::
     Errno::result(result)
 }
 
+/// A load that a signal has interrupted says EAGAIN, whatever comes of the signal: one of a tracer, or of a freezer.
+const LOAD_ATTEMPTS: u32 = 5;
+
 /// Loads a program for cgroup devices. EPERM without `CAP_BPF`; EACCES, EINVAL: the verifier.
 pub fn load_device_program(program: &[Instruction]) -> Result<OwnedFd> {
     let mut load = Load {
@@ -99,7 +102,15 @@ pub fn load_device_program(program: &[Instruction]) -> Result<OwnedFd> {
     };
     // SAFETY: `instruction` points to as many instructions as `instructions` says, `license` to a
     // string that ends in NUL; both live longer than the call.
-    let fd = unsafe { bpf(PROG_LOAD, &mut load) }.named(|| "bpf(BPF_PROG_LOAD)".to_owned())?;
+    let mut attempt = || unsafe { bpf(PROG_LOAD, &mut load) };
+    let mut loaded = attempt();
+    for _ in 1..LOAD_ATTEMPTS {
+        if loaded != Err(Errno::EAGAIN) {
+            break;
+        }
+        loaded = attempt();
+    }
+    let fd = loaded.named(|| "bpf(BPF_PROG_LOAD)".to_owned())?;
     // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
