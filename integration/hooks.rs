@@ -122,6 +122,35 @@ fn no_signal_is_held_back_in_hooks() {
 }
 
 #[test]
+fn hooks_and_the_program_have_the_processors_of_the_caller() {
+    with_runtime(|rt| {
+        let bundle = rt.bundle();
+        let kinds = ["createRuntime", "createContainer", "poststart", "poststop"];
+        for kind in kinds {
+            let to = bundle.path().join(format!("{kind}.cpus"));
+            let text = format!("grep Cpus_allowed_list: /proc/self/status > {}", to.display());
+            set(&bundle, kind, json!([{"path": script(&bundle, kind, &text)}]));
+        }
+        bundle.args(&["/bin/grep", "Cpus_allowed_list:", "/proc/self/status"]);
+        let own = fs::read_to_string("/proc/thread-self/status").unwrap();
+        let own = own.lines().find(|line| line.starts_with("Cpus_allowed_list:")).unwrap();
+        let all = own.split_whitespace().nth(1).unwrap();
+        for cpus in [all, all.split([',', '-']).next().unwrap()] {
+            // More than once: the runtime and init may meet on one of them or not.
+            for _ in 0..5 {
+                let words = ["run", "--bundle", &bundle.arg(), "c"];
+                let done = rt.command(&words).inside(&["taskset", "-c", cpus]).run().ok();
+                let expected = format!("Cpus_allowed_list:\t{cpus}\n");
+                assert_eq!(done.stdout(), expected);
+                kinds
+                    .iter()
+                    .for_each(|kind| assert_eq!(read(&bundle, &format!("{kind}.cpus")), expected, "{kind}"));
+            }
+        }
+    });
+}
+
+#[test]
 fn several_hooks_of_one_kind_run_as_listed() {
     with_runtime(|rt| {
         let bundle = rt.bundle();

@@ -22,7 +22,7 @@ use crate::rootfs::{Rootfs, Sources};
 use crate::sys::cgroup::Tasks;
 use crate::sys::proc::Proc;
 use crate::sys::{
-    Errno, credentials, fd, keyring, limits, memory, namespace, process, signals, socket, timing,
+    Errno, credentials, fd, keyring, limits, memory, namespace, process, schedule, signals, socket, timing,
 };
 use crate::types::{ContainerId, Gid, NamespaceKind, NamespaceSet, Pid, Signal, Uid};
 use crate::{lsm, network};
@@ -96,7 +96,7 @@ fn begin(mut init: Init<'_>) -> Result<Infallible, (Error, InitEnd)> {
 /// The list for create. The order is the design: each line says why where its place matters.
 fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
     if may_wait(&init.plan.namespaces) {
-        init.link.send(&FromInit::Born).at(Step::Link)?;
+        init.link.send(&FromInit::Born(schedule::processor())).at(Step::Link)?;
     }
     own_oom_score(init.oom_score.take()).at(Step::OomScore)?;
     // Before any namespace: a process of the container must never see into this one (CVE-2016-9962).

@@ -49,8 +49,8 @@ const MAX_MESSAGE: usize = 4096;
 pub enum FromInit {
     /// The container's first process exists: its pid as keg sees it, and its pidfd.
     Spawned(i32, OwnedFd),
-    /// Init runs. It does not wait.
-    Born,
+    /// Init runs, on this processor. It does not wait.
+    Born(u32),
     /// Write the mappings of the user namespace.
     MapIds,
     /// Move network devices of the host into init's network namespace.
@@ -198,7 +198,7 @@ impl KegEnd {
                 FromInit::Listen(i32::from_ne_bytes(number))
             }
             (b'T', Some(fd)) => FromInit::Terminal(fd),
-            (b'B', None) => FromInit::Born,
+            (b'B', None) => FromInit::Born(u32::from_ne_bytes(rest.try_into().map_err(|_| Error::Garbled)?)),
             (b'M', None) => FromInit::MapIds,
             (b'D', None) => FromInit::MoveDevices,
             (b'H', None) => FromInit::RunHooks,
@@ -274,7 +274,9 @@ impl InitEnd {
             FromInit::Listen(number) => {
                 socket::send(&self.socket, &[&b"N"[..], &number.to_ne_bytes()].concat(), &[])?;
             }
-            FromInit::Born => simple(b'B')?,
+            FromInit::Born(processor) => {
+                socket::send(&self.socket, &[&b"B"[..], &processor.to_ne_bytes()].concat(), &[])?;
+            }
             FromInit::MapIds => simple(b'M')?,
             FromInit::MoveDevices => simple(b'D')?,
             FromInit::RunHooks => simple(b'H')?,

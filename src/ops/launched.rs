@@ -15,7 +15,7 @@ use crate::state::{Locked, Record, Reservation, Stage};
 use crate::sys::proc::Proc;
 use crate::sys::process::Ended;
 use crate::sys::signals::Interrupts;
-use crate::sys::{self, namespace};
+use crate::sys::{self, namespace, schedule};
 use crate::types::{NamespaceKind, ProcessRef};
 use crate::{idmap, init, network, resctrl};
 
@@ -100,7 +100,8 @@ impl Launched {
             return Ok(());
         }
         match self.link.receive() {
-            Ok(FromInit::Born) => Ok(()),
+            // Each has work of its own now.
+            Ok(FromInit::Born(processor)) => Ok(schedule::leave_processor(processor)?),
             Ok(FromInit::Failed(text)) => Err(Error::Init(text).into()),
             Ok(_) => Err(link::Error::Garbled.into()),
             Err(link::Error::Closed) => Err(died(self).into()),
@@ -230,7 +231,7 @@ impl Launched {
             }
             FromInit::Limit => self.limit()?,
             FromInit::Listen(number) => hand_on(self, number)?,
-            FromInit::Executing | FromInit::Born | FromInit::Ready | FromInit::Failed(_) => {
+            FromInit::Executing | FromInit::Born(_) | FromInit::Ready | FromInit::Failed(_) => {
                 return Err(link::Error::Garbled.into());
             }
         }

@@ -43,12 +43,9 @@ pub(super) fn mount(work: &mut Rootfs<'_>, entry: &Mount) -> sys::Result<()> {
     }
     // A mount that is in no namespace takes no others before Linux 6.15.
     work.places.attach(&work.root, &tmpfs, &entry.destination, false)?;
-    for directory in &cgroup.directories {
-        let Some(name) = named(directory) else { continue };
-        let tree = mount::clone_tree(fd::cwd(), &directory.path(), false, false)?;
-        mount::attach(&tree, &tmpfs, &name)?;
-        work.spent.put(tree);
-    }
+    let binds =
+        cgroup.directories.iter().filter_map(|directory| Some((directory.mount.file_name()?, directory)));
+    mount::bind_names(&tmpfs, binds.map(|(name, directory)| (Path::new(name), directory.path())))?;
     // All of them at once: until init lets the program run, nobody else is in this mount namespace.
     mount::set_attributes(&tmpfs, attributes, true)?;
     let later = work.plan.mounts.iter().skip_while(|mount| !std::ptr::eq(*mount, entry)).skip(1);
