@@ -552,6 +552,30 @@ fn signals_are_passed_on() {
     });
 }
 
+/// Whoever asks it to end learns that it was ended by that, as with its program.
+#[test]
+fn a_signal_that_comes_before_the_program_ends_exec_as_the_program() {
+    with_runtime(|rt| {
+        if !rt.only_keg("others are not traced here") {
+            return;
+        }
+        sleeping(rt, |_| {});
+        let trace = rt.dir().join("trace").display().to_string();
+        let mut wrapper = vec!["strace", "-f", "-qq", "-e", "trace=setgroups,pidfd_send_signal"];
+        wrapper.extend(["-e", "inject=setgroups:delay_enter=1s", "-o", &trace]);
+        wrapper.extend(["timeout", "--preserve-status", "--foreground", "--signal", "TERM", "0.3"]);
+        let done = rt.command(&["exec", "c", "/bin/sleep", "100"]).inside(&wrapper).run();
+        let trace = fs::read_to_string(trace).unwrap();
+        assert_eq!(done.code(), 128 + 15, "{trace}");
+        assert!(!done.stderr().contains("the process"), "{}", done.stderr());
+        let at = |what: &str| trace.find(what).unwrap_or_else(|| panic!("{what}: {trace}"));
+        assert!(
+            at("setgroups(") < at("SIGTERM, NULL, 0)") && at("SIGTERM, NULL, 0)") < at("(DELAYED)"),
+            "{trace}"
+        );
+    });
+}
+
 #[test]
 fn a_detached_process_runs_on_and_its_pid_is_in_the_file() {
     with_runtime(|rt| {

@@ -24,7 +24,7 @@ use crate::sys::proc::Proc;
 use crate::sys::process::{self, Ended, Spawn};
 use crate::sys::signals::{Forwarder, deliver};
 use crate::sys::{self, Errno, descriptors, namespace, schedule, timing};
-use crate::types::{NamespaceKind, Pid};
+use crate::types::{NamespaceKind, Pid, Signal};
 
 /// Why there is no further process.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +37,8 @@ enum Error {
     Init(String),
     #[error("the process ended before it was ready: {0}")]
     Died(String),
+    #[error("the process was ended by signal {0} before it was ready")]
+    Ended(i32),
 }
 
 /// A finding is about the process, wherever its parts were written.
@@ -67,7 +69,11 @@ pub fn exec(place: &Place, options: &ExecOptions) -> Result<i32> {
     match launch(&target, options, &wanted, &mut outlet, &proc) {
         // All else fails too when the container ends meanwhile.
         Err(_) if has_ended(&target.init) => Err(Refused::Exec(Status::Stopped).into()),
-        Err(error) => Err(error),
+        // As if its program had been.
+        Err(error) => match error.downcast_ref() {
+            Some(Error::Ended(signal)) => Ok(128 + signal),
+            _ => Err(error),
+        },
         Ok((child, _, None)) => {
             drop(child);
             Ok(0)
@@ -155,6 +161,7 @@ fn launch(
         early: !needs_keg && limited && later.is_none(),
         detach: options.detach,
         signals: None,
+        passed_on: Vec::new(),
     };
     serving.serve(staged, outlet, proc)?;
     let (signals, early) = (serving.signals, serving.early);
@@ -250,6 +257,8 @@ struct Serving<'a> {
     detach: bool,
     /// Held back for the process from then on.
     signals: Option<Forwarder>,
+    /// What it got of them.
+    passed_on: Vec<Signal>,
 }
 
 impl Serving<'_> {
@@ -298,15 +307,27 @@ impl Serving<'_> {
                 None => Some(self.link.receive()),
             };
             match (heard, &self.signals) {
-                (Some(Err(link::Error::Closed)), _) => return Err(died(self.child.end()).into()),
+                (Some(Err(link::Error::Closed)), _) => return Err(self.died().into()),
                 (Some(message), _) => return Ok(message?),
                 (None, None) => {}
                 (None, Some(signals)) => {
                     while let Some(signal) = signals.next(self.child.pid())? {
                         deliver(self.child.pidfd(), signal)?;
+                        self.passed_on.push(signal);
                     }
                 }
             }
+        }
+    }
+
+    fn died(&mut self) -> Error {
+        match self.child.end() {
+            Some(Ended::Killed(signal)) if self.passed_on.iter().any(|passed| passed.number() == signal) => {
+                Error::Ended(signal)
+            }
+            Some(Ended::Killed(signal)) => Error::Died(format!("killed by signal {signal}")),
+            Some(Ended::Exited(status)) => Error::Died(format!("exit status {status}")),
+            None => Error::Died("it is not a child of this process any more".to_owned()),
         }
     }
 
@@ -333,12 +354,4 @@ impl Serving<'_> {
         }
         Ok(())
     }
-}
-
-fn died(ended: Option<Ended>) -> Error {
-    Error::Died(match ended {
-        Some(Ended::Killed(signal)) => format!("killed by signal {signal}"),
-        Some(Ended::Exited(status)) => format!("exit status {status}"),
-        None => "it is not a child of this process any more".to_owned(),
-    })
 }

@@ -128,19 +128,7 @@ fn launch_after(
         }
         launched.tell_cgroups(&completed?)?;
     }
-    bring_up(launched, place, profile.as_ref(), &bundle)
-}
-
-/// Goes on until init is ready, with the filter that it takes on the way.
-fn bring_up(
-    mut launched: Launched,
-    place: &Place,
-    profile: Option<&seccomp::Checked<'_>>,
-    bundle: &Path,
-) -> Result<Launched> {
-    launched.send_filter(place, profile)?;
-    launched.serve(bundle)?;
-    Ok(launched)
+    launched.serve(&bundle, &(place, profile))
 }
 
 /// Takes the profile away where its filter may be linked while init is at work. Of one with a listener both sides know from the start.

@@ -59,6 +59,9 @@ pub(super) struct Launched {
     pub(super) done: Done,
 }
 
+/// The profile of a filter that is linked while init is at work, and where its warnings go.
+pub(super) type LateFilter<'a> = (&'a Place, Option<seccomp::Checked<'a>>);
+
 /// What is done once, at the first occasion.
 #[derive(Debug, Default)]
 pub(super) struct Done {
@@ -127,7 +130,7 @@ impl Launched {
     }
 
     /// Links the filter that init will take.
-    pub(super) fn send_filter(&self, place: &Place, profile: Option<&seccomp::Checked<'_>>) -> Result<()> {
+    fn send_filter(&self, (place, profile): &LateFilter<'_>) -> Result<()> {
         let Some(profile) = profile else { return Ok(()) };
         let program = seccomp::compile_checked(profile, seccomp::Arch::NATIVE).map_err(wrong_profile)?;
         program.warnings.iter().for_each(|warning| place.note(warning));
@@ -138,11 +141,13 @@ impl Launched {
         }
     }
 
-    /// What can be done while init is at work, so that little is left when it is ready: the program of the device rules, and the record.
-    fn prepare(&mut self) -> Result<()> {
+    /// What can be done while init is at work, so that little is left when it is ready: the seccomp filter, the program of the device
+    /// rules, and the record.
+    fn prepare(&mut self, filter: &LateFilter<'_>) -> Result<()> {
         if std::mem::replace(&mut self.done.prepared, true) {
             return Ok(());
         }
+        self.send_filter(filter)?;
         self.cgroups.prepare_devices(&self.plan.cgroup)?;
         let (init, _) = self.proc.process(self.init.pid())?;
         self.record.stage = self.then.stage(init);
@@ -176,25 +181,26 @@ impl Launched {
     }
 
     /// The conversation with init until it is ready. Limits are set meanwhile.
-    pub(super) fn serve(&mut self, bundle: &Path) -> Result<()> {
+    pub(super) fn serve(mut self, bundle: &Path, filter: &LateFilter<'_>) -> Result<Self> {
         let begun = self.limit_cgroups();
         self.explained(begun)?;
         // A stage comes before init, and the mappings of its ids before anything else.
         let mut later = !init::may_wait(&self.plan.namespaces);
         loop {
             if !std::mem::replace(&mut later, false) {
-                let prepared = self.prepare();
+                let prepared = self.prepare(filter);
                 self.explained(prepared)?;
             }
             let message = match self.hear()? {
-                Err(link::Error::Closed) => return Err(died(self).into()),
+                Err(link::Error::Closed) => return Err(died(&mut self).into()),
                 message => message?,
             };
             let answered = match message {
                 FromInit::Failed(text) => return Err(Error::Init(text).into()),
                 FromInit::Ready => {
                     let finished = self.finish();
-                    return self.explained(finished);
+                    self.explained(finished)?;
+                    return Ok(self);
                 }
                 question => self.answer(question, bundle),
             };
