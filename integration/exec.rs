@@ -561,18 +561,25 @@ fn a_signal_that_comes_before_the_program_ends_exec_as_the_program() {
         }
         sleeping(rt, |_| {});
         let trace = rt.dir().join("trace").display().to_string();
-        let mut wrapper = vec!["strace", "-f", "-qq", "-e", "trace=setgroups,pidfd_send_signal"];
-        wrapper.extend(["-e", "inject=setgroups:delay_enter=1s", "-o", &trace]);
-        wrapper.extend(["timeout", "--preserve-status", "--foreground", "--signal", "TERM", "0.3"]);
-        let done = rt.command(&["exec", "c", "/bin/sleep", "100"]).inside(&wrapper).run();
-        let trace = fs::read_to_string(trace).unwrap();
-        assert_eq!(done.code(), 128 + 15, "{trace}");
-        assert!(!done.stderr().contains("the process"), "{}", done.stderr());
-        let at = |what: &str| trace.find(what).unwrap_or_else(|| panic!("{what}: {trace}"));
-        assert!(
-            at("setgroups(") < at("SIGTERM, NULL, 0)") && at("SIGTERM, NULL, 0)") < at("(DELAYED)"),
-            "{trace}"
-        );
+        // Late enough for a slow machine, and the process later still.
+        for (wait, delay) in [("0.3", 1), ("2", 4), ("8", 12)] {
+            let inject = format!("inject=setgroups:delay_enter={delay}s");
+            let mut wrapper = vec!["strace", "-f", "-qq", "-e", "trace=setgroups,pidfd_send_signal"];
+            wrapper.extend(["-e", &inject, "-o", &trace]);
+            wrapper.extend(["timeout", "--preserve-status", "--foreground", "--signal", "TERM", wait]);
+            let done = rt.command(&["exec", "c", "/bin/sleep", "100"]).inside(&wrapper).run();
+            let trace = fs::read_to_string(&trace).unwrap();
+            assert_eq!(done.code(), 128 + 15, "{trace}");
+            assert!(!done.stderr().contains("the process"), "{}", done.stderr());
+            let [Some(begun), Some(told), Some(done)] =
+                ["setgroups(", "SIGTERM, NULL, 0)", "(DELAYED)"].map(|what| trace.find(what))
+            else {
+                continue;
+            };
+            assert!(begun < told && told < done, "{trace}");
+            return;
+        }
+        panic!("always too early");
     });
 }
 
