@@ -206,9 +206,9 @@ fn move_mount(mount: impl AsFd, target: impl AsFd, name: &Path) -> nix::Result<(
     Errno::result(result).map(drop)
 }
 
-/// mount(2) with MS_BIND: attaches the mount at `source`, without those below it, to the one name `name` in `directory`, which becomes
-/// the working directory. For names that are known not to be symlinks: they would be followed. One call in place of two, and no
-/// descriptor.
+/// mount(2) with MS_BIND: attaches the mount at `source`, without those below it, to the one name `name` in `directory`. For names that
+/// are known not to be symlinks: they would be followed. One call in place of two, and no descriptor. The working directory is `/`
+/// afterwards.
 pub fn bind_names<'a>(
     directory: impl AsFd,
     binds: impl IntoIterator<Item = (&'a Path, PathBuf)>,
@@ -219,7 +219,7 @@ pub fn bind_names<'a>(
         nix::mount::mount(Some(&source), name, none, nix::mount::MsFlags::MS_BIND, none)
             .named(|| format!("mount({source:?}, {name:?}, MS_BIND)"))?;
     }
-    Ok(())
+    nix::unistd::chdir("/").named(|| "chdir(\"/\")".to_owned())
 }
 
 /// What mount_setattr(2) changes.
