@@ -370,10 +370,10 @@ fn something_can_be_mounted_below_the_cgroup_mount() {
 fn several_options_in_one_string_are_taken_apart() {
     with_runtime(|rt| {
         let bundle = rt.bundle();
-        let options = json!(["nosuid", "size=1m,mode=711", "mpol=prefer:0"]);
+        let options = json!(["nosuid", "size=1m,inode64,mode=711", "mpol=prefer:0"]);
         let mount = json!({"destination": "/mnt/a", "type": "tmpfs", "source": "tmpfs", "options": options});
         bundle.mount(&mount);
-        let script = "stat -c %a /mnt/a; grep -o 'size=1024k' /proc/mounts";
-        assert_eq!(output(rt, &bundle, script), "711\nsize=1024k\n");
+        let script = "stat -c %a /mnt/a; grep /mnt/a /proc/mounts | grep -oE 'size=1024k|inode64'";
+        assert_eq!(output(rt, &bundle, script), "711\nsize=1024k\ninode64\n");
     });
 }

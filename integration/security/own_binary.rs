@@ -124,3 +124,23 @@ fn keg_runs_from_a_copy_that_nobody_can_write() {
         }
     });
 }
+
+/// Where it is root alone of a user namespace, as below Podman of a login.
+#[test]
+fn keg_runs_from_an_overlay_in_a_user_namespace_too() {
+    with_runtime(|rt| {
+        let released = rt.binary().parent().is_some_and(|dir| !dir.ends_with("debug"));
+        if !rt.only_keg("how it protects itself is its own affair") || !released {
+            return;
+        }
+        let trace = rt.dir().join("trace").display().to_string();
+        let calls = "trace=prctl,execveat,memfd_create";
+        let wrapper = ["unshare", "--map-root-user", "--mount", "strace", "-qq", "-o", &trace, "-e", calls];
+        let done = rt.command(&["exec", "nosuch", "true"]).inside(&wrapper).run();
+        assert_eq!(done.stderr(), "container does not exist: nosuch\n");
+        let trace = fs::read_to_string(trace).unwrap();
+        let told = trace.lines().filter(|line| line.contains("PR_SET_MM_MAP") && line.ends_with("= 0"));
+        assert_eq!(told.count(), 1, "{trace}");
+        assert!(!trace.contains("execveat(") && !trace.contains("memfd_create("), "{trace}");
+    });
+}

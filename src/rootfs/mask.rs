@@ -31,7 +31,8 @@ pub(super) fn hide(root: &RootFd, paths: &[PathBuf], spent: &mut Spent) -> Resul
     Ok(())
 }
 
-/// Binds each path that exists over itself, read-only. What `mounts` has below stays as it was asked for.
+/// Binds each path that exists over itself, read-only, with all that is mounted below. Where `mounts` has something there, which stays as
+/// it was asked for, so does all else that is mounted below.
 pub(super) fn read_only(
     root: &RootFd,
     paths: &[PathBuf],

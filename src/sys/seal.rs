@@ -77,6 +77,8 @@ fn overlay() -> Result<OwnedFd> {
     let (dir, name) = own.parent().zip(own.file_name()).ok_or_else(missing)?;
     let context = FsContext::open("overlay")?;
     context.set("lowerdir", Some(&lower(dir)))?;
+    // The numbers of inodes are compared.
+    context.set("xino", Some(b"off"))?;
     let root = context.mount(libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV)?;
     let copy = fd::open(&root, Path::new(name), Resolve::Beneath, OFlag::O_RDONLY, 0)?;
     let original = nix::sys::stat::stat(OWN_FILE).named(|| format!("stat({OWN_FILE:?})"))?;
@@ -89,7 +91,7 @@ fn overlay() -> Result<OwnedFd> {
     }
 }
 
-/// The directory, and one more: an overlay without an upper layer must have two.
+/// The directory, and one more: an overlay without an upper layer must have two. It is another one than [`super::start`] has tried.
 fn lower(dir: &Path) -> Vec<u8> {
     let mut layers = Vec::new();
     for byte in dir.as_os_str().as_bytes() {

@@ -1,6 +1,6 @@
 //! The first instructions of keg, before the C library's: a command that has to run from a sealed copy of itself (see [`super::seal`])
-//! gets there before there is anything to begin anew, and without another execve(2) where the kernel allows. Whatever is unusual is left to `seal`, which does the same with all its cases and
-//! checks what is done here.
+//! gets there before there is anything to begin anew, and without another execve(2) where the kernel allows. Whatever is unusual is left
+//! to `seal`, which does the same with all its cases and checks what is done here.
 //!
 //! Nothing is relocated yet: no function of the C library can be called (`memcpy` among them, so bytes are copied one by one, in a way
 //! that the compiler leaves alone), no table of pointers read, no panic raised.
@@ -56,8 +56,9 @@ pub type Main = unsafe extern "C" fn(c_int, *const *const c_char, *const *const 
 const OWN_FILE: &[u8] = b"/proc/self/exe\0";
 const PATH: usize = libc::PATH_MAX as usize;
 const NAME: usize = 256;
-/// Closes the list of lower layers: an overlay without an upper layer must have two.
-const SECOND_LAYER: &[u8] = b":/dev\0";
+/// Closes the list of lower layers: an overlay without an upper layer must have two. In a user namespace none may have something mounted
+/// below it, as /dev has.
+const SECOND_LAYER: &[u8] = b":/dev/pts\0";
 
 /// Begins the program: from a copy that cannot be written to where the command asks for it. Returns where nothing of this is possible,
 /// with nothing changed.
@@ -185,6 +186,9 @@ unsafe fn open(context: usize, lower: usize, name: usize) -> Option<Copy> {
     // SAFETY: the caller's promise; everything else that is pointed to is this function's own, of the size that is given with it.
     unsafe {
         call(libc::SYS_fsconfig, [context, SET_STRING, c"lowerdir".as_ptr() as usize, lower, 0])?;
+        // Some kernels are built to put the layer's number into that of the inode, which is compared.
+        let (xino, off) = (c"xino".as_ptr() as usize, c"off".as_ptr() as usize);
+        call(libc::SYS_fsconfig, [context, SET_STRING, xino, off, 0])?;
         call(libc::SYS_fsconfig, [context, CREATE, 0, 0, 0])?;
         let attributes = (libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV) as usize;
         let root = call(libc::SYS_fsmount, [context, 1, attributes, 0, 0])?;

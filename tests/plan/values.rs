@@ -72,10 +72,11 @@ fn kinds_of_mounts() {
              { key: \"size\", value: Some(\"1m\") }, FsOption { key: \"huge\", value: None }], copy_up: false }",
         ),
         (
-            json!({"destination": "/a", "type": "tmpfs", "options": ["size=1m,mpol=bind:0,2,mode=755", "context=a:b:c:s0:c1,c2"]}),
+            json!({"destination": "/a", "type": "tmpfs", "options": ["size=1m,noswap,mpol=bind:0,2,mode=755", "context=a:b:c:s0:c1,c2,seclabel=\"x,y\",huge"]}),
             "/a Filesystem { fstype: \"tmpfs\", source: None, options: [FsOption { key: \"size\", value: Some(\"1m\") }, \
-             FsOption { key: \"mpol\", value: Some(\"bind:0,2\") }, FsOption { key: \"mode\", value: Some(\"755\") }, \
-             FsOption { key: \"context\", value: Some(\"a:b:c:s0:c1,c2\") }], copy_up: false }",
+             FsOption { key: \"noswap\", value: None }, FsOption { key: \"mpol\", value: Some(\"bind:0,2\") }, FsOption { key: \
+             \"mode\", value: Some(\"755\") }, FsOption { key: \"context\", value: Some(\"a:b:c:s0:c1,c2\") }, FsOption { key: \
+             \"seclabel\", value: Some(\"\\\"x,y\\\"\") }, FsOption { key: \"huge\", value: None }], copy_up: false }",
         ),
         (
             json!({"destination": "/a", "type": "overlay", "options": ["lowerdir=/x\\,y=z:/b,upperdir=/c", "huge,"]}),

@@ -319,25 +319,26 @@ impl Builder<'_> {
     }
 }
 
-/// Data for a file system as mount(2) would take it, several options in one: apart at each comma before another `name=`. A comma in a
-/// value (`mpol=bind:0,2`, a label's categories) is none of these, nor is one behind a backslash.
+/// Data for a file system as mount(2) would take it, several options in one: apart at each comma before another name. A comma before a
+/// number (`mpol=bind:0,2`) is part of a value, and so is one in quotes or behind a backslash; in a label, whose categories are like
+/// names (`c1,c2`), every one but those before another `name=`.
 fn apart(text: &str) -> impl Iterator<Item = &str> {
-    let begins_option = |rest: &str| {
-        let name = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(rest.len());
-        name > 0 && rest[name..].starts_with('=')
+    let begins_option = |whole: &str, at: usize| {
+        let (before, rest) = (&whole[..at], &whole[at + 1..]);
+        let name = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let is_label = before.split_once('=').is_some_and(|(key, _)| key.ends_with("context"));
+        let is_quoted = before.matches('"').count() % 2 == 1;
+        !is_quoted
+            && !before.ends_with('\\')
+            && rest.starts_with(|c: char| c.is_ascii_alphabetic())
+            && (!is_label || rest[name..].starts_with('='))
     };
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let whole = rest?;
-        let cut = whole.match_indices(',').map(|(at, _)| at);
-        let cut = cut.filter(|at| !whole[..*at].ends_with('\\'));
-        match cut.into_iter().find(|at| begins_option(&whole[at + 1..])) {
-            None => rest.take(),
-            Some(at) => {
-                rest = Some(&whole[at + 1..]);
-                Some(&whole[..at])
-            }
-        }
+        let cut = whole.match_indices(',').map(|(at, _)| at).find(|at| begins_option(whole, *at));
+        rest = cut.map(|at| &whole[at + 1..]);
+        Some(cut.map_or(whole, |at| &whole[..at]))
     })
 }
 
