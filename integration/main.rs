@@ -23,6 +23,7 @@ mod image;
 mod labels;
 mod lifecycle;
 mod logs;
+mod many_mounts;
 mod memory_policy;
 mod mount_options;
 mod mounts;

@@ -44,7 +44,9 @@ fn offends(line: &str, rootfs: &str, own: &[&str]) -> Option<&'static str> {
             strings(line).nth(1).is_some_and(|name| name.contains('/')).then_some("not a single name")
         }
         "fsconfig" | "write" | "sendmsg" | "recvmsg" | "read" | "readlink" | "pread64" | "execve" => None,
-        _ if below && strings(line).any(|name| name.contains('/')) => Some("not a single name"),
+        _ if below && strings(line).any(|name| name.contains('/') && name != "/") => {
+            Some("not a single name")
+        }
         _ if strings(line).any(|path| path.starts_with(&format!("{rootfs}/"))) => {
             Some("a path below the root")
         }

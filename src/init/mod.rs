@@ -53,6 +53,8 @@ pub struct Init<'a> {
     pub joins: Vec<(NamespaceKind, OwnedFd)>,
     /// Bind sources that keg opened.
     pub sources: Sources,
+    /// A mount namespace to be copied in place of the host's; absent: init was cloned with its own, or has none.
+    pub few_mounts: Option<OwnedFd>,
     /// Whether keg may do what root may.
     pub privileged: bool,
     /// Whether init sets the resource limits of the program, or keg.
@@ -127,7 +129,8 @@ fn set_up(init: &mut Init<'_>) -> Result<program::Program, Error> {
     move_devices(init)?;
     // Device modes and directory modes are as given.
     let callers_umask = limits::set_umask(0);
-    let mut rootfs = Rootfs::open(plan, std::mem::take(&mut init.sources)).at(Step::Rootfs)?;
+    let sources = std::mem::take(&mut init.sources);
+    let mut rootfs = Rootfs::open(plan, sources, init.few_mounts.as_ref()).at(Step::Rootfs)?;
     rootfs.mounts().at(Step::Rootfs)?;
     rootfs.devices().at(Step::Rootfs)?;
     run_runtime_hooks(init)?;

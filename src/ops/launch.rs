@@ -25,7 +25,7 @@ use crate::sys::fd;
 use crate::sys::proc::Proc;
 use crate::sys::process::{self, Spawn};
 use crate::sys::{descriptors, namespace, socket};
-use crate::types::NamespaceKind;
+use crate::types::{NamespaceKind, NamespaceSet};
 use crate::{lsm, network, resctrl, seccomp};
 
 /// The socket on which a created container's init waits for `start`.
@@ -101,7 +101,8 @@ fn launch_after(
         if then == Then::Wait { Some(socket::listen(reservation.dir(), START_SOCKET)?) } else { None };
     let rootfs = record.covered_mount.map(|covered| AttachedRootfs(Some((plan.rootfs.clone(), covered))));
     let kills = cgroup::OomKills::watch(cgroups.record());
-    let (init, link) = spawn(&plan, options, &bundle, &cgroups.take_placement(), waits, listener, host.euid)?;
+    let (init, link) =
+        spawn((&plan, &proc), options, &bundle, &cgroups.take_placement(), waits, listener, host.euid)?;
     let mut launched = Launched {
         init,
         proc,
@@ -190,7 +191,7 @@ fn check_rootfs(plan: &Plan) -> Result<()> {
 
 /// Makes init (through a stage where one clone is not enough).
 fn spawn(
-    plan: &Plan,
+    (plan, proc): (&Plan, &Proc),
     options: &CreateOptions,
     bundle: &Path,
     placement: &cgroup::Placement,
@@ -210,6 +211,16 @@ fn spawn(
     let sources = sources(plan, &joins)?;
     let (link, init_link) = link::pair()?;
     let score = plan.process.as_ref().and_then(|process| process.oom_score_adj);
+    let staged = init::needs_stage(&plan.namespaces);
+    let few_mounts = match !staged && rootfs::can_be_apart(plan) {
+        true => namespace::with_few_mounts(proc),
+        false => None,
+    };
+    let namespaces = match (staged, &few_mounts) {
+        (true, _) => NamespaceSet::EMPTY,
+        (false, None) => init::cloned(&plan.namespaces),
+        (false, Some(_)) => init::cloned(&plan.namespaces).without(NamespaceKind::Mount),
+    };
     let init = Init {
         id: &options.id,
         bundle,
@@ -219,6 +230,7 @@ fn spawn(
         cgroups: if waits { Cgroups::Awaited } else { Cgroups::Ready(placement.tasks()) },
         joins,
         sources,
+        few_mounts,
         privileged: euid == 0,
         own_limits: init::sets_own_limits(&plan.namespaces, euid),
         oom_score: score.filter(|_| euid != 0),
@@ -226,11 +238,9 @@ fn spawn(
         preserve_fds: options.preserve_fds.saturating_add(service::listening()),
     };
     let cgroup = placement.into_cgroup();
-    let staged = init::needs_stage(&plan.namespaces);
     if staged {
         link.expect_spawned();
     }
-    let namespaces = if staged { Default::default() } else { init::cloned(&plan.namespaces) };
     let how = Spawn { namespaces, cgroup, sibling: false };
     let child = process::spawn(how, || {
         // With a copy of keg's end in hand, init would not hear of keg's end.
@@ -245,5 +255,5 @@ fn spawn(
 fn sources(plan: &Plan, joins: &[(NamespaceKind, OwnedFd)]) -> Result<Sources> {
     let user = joins.iter().find(|(kind, _)| *kind == NamespaceKind::User).map(|(_, file)| file);
     let mapped = mapped_ids::namespaces(plan, user)?;
-    Ok(rootfs::open_sources(plan, plan.id_maps.is_some() || user.is_some(), &mapped)?)
+    Ok(Sources::open(plan, plan.id_maps.is_some() || user.is_some(), &mapped)?)
 }

@@ -1,6 +1,7 @@
 //! The container's part of the cgroup hierarchies, bound from the host's mounts: nothing above the container's own cgroup can be
 //! reached (CVE-2023-25809).
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use super::Rootfs;
@@ -13,12 +14,15 @@ use crate::types::CgroupVersion;
 
 /// On version 2 one bind; on version 1 and hybrid a small tmpfs with a bind for each hierarchy, named as the host names them, and
 /// links from single controllers to the hierarchy that has them together.
-pub(super) fn mount(work: &mut Rootfs<'_>, entry: &Mount) -> sys::Result<()> {
+pub(super) fn mount(work: &mut Rootfs<'_>, index: usize, entry: &Mount) -> sys::Result<()> {
     let cgroup = &work.plan.cgroup;
     let set = entry.attributes.set & !libc::MOUNT_ATTR__ATIME;
     let attributes = MountAttr { set, ..MountAttr::default() };
     if let (CgroupVersion::V2, [only]) = (cgroup.version, cgroup.directories.as_slice()) {
-        let tree = mount::clone_tree_with(attributes, fd::cwd(), &only.path(), false)?;
+        let tree = match work.sources.take(index, 0)? {
+            Some(tree) => mount::set_attributes(&tree, attributes, false).map(|()| tree)?,
+            None => mount::clone_tree_with(attributes, fd::cwd(), &only.path(), false)?,
+        };
         return work.places.attach(&work.root, &tree, &entry.destination, false);
     }
     let context = FsContext::open("tmpfs")?;
@@ -43,9 +47,7 @@ pub(super) fn mount(work: &mut Rootfs<'_>, entry: &Mount) -> sys::Result<()> {
     }
     // A mount that is in no namespace takes no others before Linux 6.15.
     work.places.attach(&work.root, &tmpfs, &entry.destination, false)?;
-    let binds =
-        cgroup.directories.iter().filter_map(|directory| Some((directory.mount.file_name()?, directory)));
-    mount::bind_names(&tmpfs, binds.map(|(name, directory)| (Path::new(name), directory.path())))?;
+    bind_hierarchies(work, index, &tmpfs)?;
     // All of them at once: until init lets the program run, nobody else is in this mount namespace.
     mount::set_attributes(&tmpfs, attributes, true)?;
     let later = work.plan.mounts.iter().skip_while(|mount| !std::ptr::eq(*mount, entry)).skip(1);
@@ -59,4 +61,23 @@ pub(super) fn mount(work: &mut Rootfs<'_>, entry: &Mount) -> sys::Result<()> {
         work.spent.put(tmpfs);
     }
     Ok(())
+}
+
+/// Binds each hierarchy over its directory in `tmpfs`.
+fn bind_hierarchies(work: &mut Rootfs<'_>, index: usize, tmpfs: &OwnedFd) -> sys::Result<()> {
+    let mut binds = Vec::new();
+    for (n, directory) in work.plan.cgroup.directories.iter().enumerate() {
+        let Some(name) = directory.mount.file_name().map(Path::new) else { continue };
+        match work.sources.take(index, n)? {
+            Some(tree) => {
+                mount::attach(&tree, tmpfs, name)?;
+                work.spent.put(tree);
+            }
+            None => binds.push((name, directory.path())),
+        }
+    }
+    match binds.is_empty() {
+        true => Ok(()),
+        false => mount::bind_names(tmpfs, binds),
+    }
 }

@@ -17,9 +17,15 @@ use crate::sys::{self, Errno};
 
 const NULL_DEVICE: (u64, u64) = (1, 3);
 
-/// Covers each path that exists. Anything but its absence is an error: a path that cannot be masked must not be left open.
-pub(super) fn hide(root: &RootFd, paths: &[PathBuf], spent: &mut Spent) -> Result<(), Error> {
-    let mut covers = Covers::default();
+/// Covers each path that exists, files with `null` if that was made before. Anything but a path's absence is an error: one that cannot be
+/// masked must not be left open.
+pub(super) fn hide(
+    root: &RootFd,
+    null: Option<OwnedFd>,
+    paths: &[PathBuf],
+    spent: &mut Spent,
+) -> Result<(), Error> {
+    let mut covers = Covers { null, ..Covers::default() };
     for path in paths {
         let doing = || format!("masking {:?}", shown(path));
         let Some(target) = root.find_if_there(path).doing(doing)? else { continue };
@@ -61,6 +67,7 @@ pub(super) fn read_only(
 /// Covers, made when first needed. The first one of each kind is kept: the others are copies of it, with its attributes.
 #[derive(Debug, Default)]
 struct Covers {
+    null: Option<OwnedFd>,
     file: Option<OwnedFd>,
     directory: Option<OwnedFd>,
 }
@@ -74,7 +81,11 @@ impl Covers {
             spent.put(copy);
             return Ok(());
         }
-        let made = if is_directory { empty_directory(spent)? } else { null_file(spent)? };
+        let made = match self.null.take_if(|_| !is_directory) {
+            Some(null) => null,
+            None if is_directory => empty_directory(spent)?,
+            None => null_file(spent)?,
+        };
         mount::attach(&made, target, Path::new(""))?;
         *first = Some(made);
         Ok(())
@@ -82,7 +93,7 @@ impl Covers {
 }
 
 /// A copy of the mount of the null device, detached and read-only.
-fn null_file(spent: &mut Spent) -> sys::Result<OwnedFd> {
+pub(super) fn null_file(spent: &mut Spent) -> sys::Result<OwnedFd> {
     let null = null_device()?;
     let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
     let change = MountAttr { set, ..MountAttr::default() };

@@ -9,21 +9,22 @@ mod mounts;
 mod over;
 mod place;
 mod root;
+mod sources;
 
-use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use nix::fcntl::OFlag;
 
-use crate::plan::{MountKind, MountLabel, Plan, Propagation, PropagationKind};
+use crate::plan::{MountLabel, Plan, Propagation, PropagationKind};
 use crate::sys::fd::{self, Resolve};
 use crate::sys::mount::{self, MountAttr};
-use crate::sys::{self, Errno, kernel, timing};
-use crate::types::NamespaceKind;
+use crate::sys::{self, Errno, kernel, namespace, timing};
+use crate::types::{NamespaceKind, NamespaceSet};
 
 use place::{Places, Spent};
 pub use root::{Leaf, RootFd};
+pub use sources::{MappedIds, Sources, can_be_apart};
 
 /// A step of building the root file system failed.
 #[derive(Debug, thiserror::Error)]
@@ -53,9 +54,6 @@ impl<T> Doing<T> for sys::Result<T> {
     }
 }
 
-/// Trees of the host, by the index of their mount, that init could not open itself or would open too late.
-pub type Sources = BTreeMap<usize, OwnedFd>;
-
 /// The root file system under construction.
 #[derive(Debug)]
 pub struct Rootfs<'a> {
@@ -78,99 +76,72 @@ fn propagation_flag(kind: PropagationKind) -> u64 {
     }
 }
 
-/// User namespaces, by the index of the mount whose ids they map.
-pub type MappedIds = BTreeMap<usize, OwnedFd>;
-
-/// Opens, in the host's mount namespace, the bind sources whose ids are mapped, which only the owner of their file system may do; with
-/// `all`, every one (a user namespace may not be able to open them).
-pub fn open_sources(plan: &Plan, all: bool, mapped: &MappedIds) -> Result<Sources, Error> {
-    let mut sources = Sources::new();
-    for (index, entry) in plan.mounts.iter().enumerate() {
-        let shared = entry.propagation.is_some_and(|to| to.kind == PropagationKind::Shared);
-        let ids = mapped.get(&index);
-        let MountKind::Bind { source, recursive, nofollow, copy_symlink } = &entry.kind else { continue };
-        // Init makes a symlink again; anything else may need its ids mapped.
-        if *copy_symlink && (ids.is_none() || fd::read_link(fd::cwd(), source).is_ok()) {
-            continue;
-        }
-        if !all && ids.is_none() {
-            continue;
-        }
-        let doing = || mounts::doing(entry);
-        let tree = match mount::clone_tree(fd::cwd(), source, *recursive, !nofollow) {
-            // Who may not mount here has no more rights than init, which opens it in its own mount namespace.
-            Err(error) if error.errno == Errno::EPERM && ids.is_none() => continue,
-            tree => tree.doing(doing)?,
-        };
-        if all || !shared {
-            // In a user namespace the container may mount: in the peer group of the host's mount, that would be seen on the host.
-            let slave = MountAttr { propagation: libc::MS_SLAVE, ..MountAttr::default() };
-            mount::set_attributes(&tree, slave, true).doing(doing)?;
-        }
-        if let Some(ids) = ids {
-            let deep = entry.idmap.as_ref().is_some_and(|(_, recursive)| *recursive);
-            let change = MountAttr { idmap: Some(ids.as_fd()), ..MountAttr::default() };
-            mount::set_attributes(&tree, change, deep).doing(|| format!("{}: mapping its ids", doing()))?;
-        }
-        sources.insert(index, tree);
+/// Cuts this mount namespace off from the host's (events come in, none go out), and attaches a copy of the root directory's tree over
+/// itself: pivot_root(2) needs a mount.
+fn open_in_place(plan: &Plan, sources: &mut Sources, spent: &mut Spent) -> Result<RootFd, Error> {
+    let path = &plan.rootfs;
+    let doing = || format!("opening the root directory {path:?}");
+    sources.open_shared(plan)?;
+    if has_own_mounts(plan) {
+        mount::set_root_propagation(libc::MS_SLAVE, true)
+            .doing(|| "making the mounts of the host slaves".to_owned())?;
     }
-    Ok(sources)
+    let host = open_root(path).doing(doing)?;
+    let tree = mount::clone_tree(&host, Path::new(""), true, false).doing(doing)?;
+    if !has_own_mounts(plan) {
+        let change = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
+        mount::set_attributes(&tree, change, true).doing(doing)?;
+    }
+    mount::attach(&tree, &host, Path::new("")).doing(|| attaching(path))?;
+    spent.put(host);
+    Ok(RootFd::new(tree))
 }
 
-/// Opens, while this mount namespace still has the host's peer groups, the bind sources that must stay in them.
-fn open_shared(plan: &Plan, sources: &mut Sources) -> Result<(), Error> {
-    for (index, entry) in plan.mounts.iter().enumerate() {
-        let shared = entry.propagation.is_some_and(|to| to.kind == PropagationKind::Shared);
-        if let MountKind::Bind { source, recursive, nofollow, copy_symlink: false } = &entry.kind
-            && shared
-            && !sources.contains_key(&index)
-        {
-            let tree = mount::clone_tree(fd::cwd(), source, *recursive, !nofollow);
-            sources.insert(index, tree.doing(|| mounts::doing(entry))?);
-        }
-    }
-    Ok(())
+/// Opens all that the container has of the host's mounts, as slaves of theirs, leaves the host's mount namespace for a copy of `few`, and
+/// attaches the root directory's tree over its root.
+fn open_apart(plan: &Plan, sources: &mut Sources, few: &OwnedFd, spent: &mut Spent) -> Result<RootFd, Error> {
+    let path = &plan.rootfs;
+    let doing = || format!("opening the root directory {path:?}");
+    sources.open_all(plan, spent)?;
+    let tree = mount::clone_tree(open_root(path).doing(doing)?, Path::new(""), true, false).doing(doing)?;
+    mount::set_attributes(&tree, mount::SLAVE, true).doing(doing)?;
+    // Who may not join it copies the host's.
+    namespace::join(few, NamespaceKind::Mount).unwrap_or(());
+    namespace::make(NamespaceSet::from_iter([NamespaceKind::Mount]))
+        .and_then(|()| mount::set_root_propagation(libc::MS_SLAVE, true))
+        .doing(|| "making a mount namespace".to_owned())?;
+    let tree = sources.leave_host(&tree).doing(doing)?;
+    mount::attach(&tree, fd::cwd(), Path::new("/")).doing(|| attaching(path))?;
+    Ok(RootFd::new(tree))
+}
+
+fn open_root(path: &Path) -> sys::Result<OwnedFd> {
+    fd::open(fd::cwd(), path, Resolve::Host, OFlag::O_PATH | OFlag::O_DIRECTORY, 0)
+}
+
+fn attaching(root: &Path) -> String {
+    format!("attaching the root directory {root:?}")
 }
 
 impl<'a> Rootfs<'a> {
-    /// Cuts this mount namespace off from the host's (events come in, none go out), and attaches a copy of the root directory's tree
-    /// over itself: pivot_root(2) needs a mount.
-    pub fn open(plan: &'a Plan, mut sources: Sources) -> Result<Self, Error> {
-        let path = &plan.rootfs;
-        let doing = || format!("opening the root directory {path:?}");
-        open_shared(plan, &mut sources)?;
-        if has_own_mounts(plan) {
-            mount::set_root_propagation(libc::MS_SLAVE, true)
-                .doing(|| "making the mounts of the host slaves".to_owned())?;
-        }
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-        let host = fd::open(fd::cwd(), path, Resolve::Host, flags, 0).doing(doing)?;
-        let tree = mount::clone_tree(&host, Path::new(""), true, false).doing(doing)?;
-        if !has_own_mounts(plan) {
-            let change = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
-            mount::set_attributes(&tree, change, true).doing(doing)?;
-        }
-        mount::attach(&tree, &host, Path::new(""))
-            .doing(|| format!("attaching the root directory {path:?}"))?;
-        timing::lap("open the root directory");
+    /// Opens the root directory and what else is had from the host. `few` is a mount namespace to be copied in place of the host's, if
+    /// the container was not cloned with its own.
+    pub fn open(plan: &'a Plan, mut sources: Sources, few: Option<&OwnedFd>) -> Result<Self, Error> {
+        let label = plan.mount_label.as_ref().filter(|_| kernel::has_selinux());
         let mut spent = Spent::default();
-        spent.put(host);
-        Ok(Self {
-            plan,
-            root: RootFd::new(tree),
-            sources,
-            places: Places::default(),
-            spent,
-            read_only_last: Vec::new(),
-            label: plan.mount_label.as_ref().filter(|_| kernel::has_selinux()),
-        })
+        let root = match few {
+            Some(few) => open_apart(plan, &mut sources, few, &mut spent)?,
+            None => open_in_place(plan, &mut sources, &mut spent)?,
+        };
+        timing::lap("open the root directory");
+        let (places, read_only_last) = (Places::default(), Vec::new());
+        Ok(Self { plan, root, sources, places, spent, read_only_last, label })
     }
 
     /// Makes all mounts in their order.
     pub fn mounts(&mut self) -> Result<(), Error> {
         for (index, entry) in self.plan.mounts.iter().enumerate() {
-            let source = self.sources.remove(&index);
-            mounts::perform(self, entry, source)?;
+            mounts::perform(self, index, entry)?;
             timing::lap_with(|| format!("mount {}", entry.destination.display()));
         }
         Ok(())
@@ -199,7 +170,8 @@ impl<'a> Rootfs<'a> {
             self.spent.put(made);
         }
         mask::read_only(&self.root, &self.plan.readonly_paths, &self.plan.mounts, &mut self.spent)?;
-        mask::hide(&self.root, &self.plan.masked_paths, &mut self.spent)?;
+        let null = self.sources.take_null().doing(|| "making the cover of masked files".to_owned())?;
+        mask::hide(&self.root, null, &self.plan.masked_paths, &mut self.spent)?;
         timing::lap("masked and read-only paths");
         Ok(())
     }
@@ -218,7 +190,7 @@ impl<'a> Rootfs<'a> {
     pub fn enter(mut self) -> Result<RootFd, Error> {
         let doing = || "entering the root".to_owned();
         match (has_own_mounts(self.plan), self.plan.pivot) {
-            (true, true) => mount::pivot(&self.root).doing(doing)?,
+            (true, true) => mount::pivot(&self.root, self.sources.stages()).doing(doing)?,
             (true, false) => over::move_over(&self.root)?,
             (false, _) => mount::change_root(&self.root).doing(doing)?,
         }
@@ -262,5 +234,5 @@ pub fn detach(rootfs: &Path, covered: u64) -> Result<(), Error> {
 }
 
 fn top_mount(path: &Path) -> sys::Result<u64> {
-    mount::mount_id(fd::open(fd::cwd(), path, Resolve::Host, OFlag::O_PATH | OFlag::O_DIRECTORY, 0)?)
+    mount::mount_id(open_root(path)?)
 }

@@ -29,8 +29,8 @@ pub(super) fn doing(entry: &Mount) -> String {
     format!("mounting {what} to {:?} ({})", shown(&entry.destination), entry.name)
 }
 
-/// Performs one mount. `source` is a tree that was opened before.
-pub(super) fn perform(work: &mut Rootfs<'_>, entry: &Mount, source: Option<OwnedFd>) -> Result<(), Error> {
+/// Performs the mount with this index.
+pub(super) fn perform(work: &mut Rootfs<'_>, index: usize, entry: &Mount) -> Result<(), Error> {
     match &entry.kind {
         MountKind::Filesystem { fstype, .. } => match filesystem(work, entry) {
             Err(error) if needs_plain(fstype) && matches!(error.errno, Errno::ELOOP | Errno::ENOTDIR) => {
@@ -43,15 +43,13 @@ pub(super) fn perform(work: &mut Rootfs<'_>, entry: &Mount, source: Option<Owned
             if *copy_symlink && copied_symlink(&work.root, entry, path)? {
                 return Ok(());
             }
-            let tree = match source {
-                // Mount tables are in the order in which mounts were made, and readers expect that of config.json. Before Linux 6.15 a tree
-                // that is in no namespace cannot be copied.
-                Some(tree) => mount::clone_tree(&tree, Path::new(""), *recursive, false).unwrap_or(tree),
+            let tree = match work.sources.take(index, 0).doing(|| doing(entry))? {
+                Some(tree) => tree,
                 None => mount::clone_tree(fd::cwd(), path, *recursive, !nofollow).doing(|| doing(entry))?,
             };
             bind(work, entry, tree).doing(|| doing(entry))
         }
-        MountKind::Cgroup => cgroups::mount(work, entry).doing(|| doing(entry)),
+        MountKind::Cgroup => cgroups::mount(work, index, entry).doing(|| doing(entry)),
         MountKind::Remount { options } => remount(&work.root, entry, options).doing(|| doing(entry)),
     }
 }

@@ -235,6 +235,9 @@ pub struct MountAttr<'a> {
     pub idmap: Option<BorrowedFd<'a>>,
 }
 
+/// Mount events come in, and do not go out.
+pub const SLAVE: MountAttr<'_> = MountAttr { set: 0, clear: 0, propagation: libc::MS_SLAVE, idmap: None };
+
 impl MountAttr<'_> {
     fn as_passed(&self) -> libc::mount_attr {
         libc::mount_attr {
@@ -291,12 +294,15 @@ fn set_attributes_at(
     })
 }
 
-/// Makes the directory `root`, a mount's root, the root of this mount namespace and the working directory, and lets go of the old one.
-pub fn pivot(root: impl AsFd) -> Result<()> {
+/// Makes the directory `root`, a mount's root, the root of this mount namespace and the working directory, and lets go of the old one:
+/// of that mount, and of the `over` that were attached over its root.
+pub fn pivot(root: impl AsFd, over: usize) -> Result<()> {
     nix::unistd::fchdir(&root).named(|| format!("fchdir({})", show_fd(&root)))?;
     nix::unistd::pivot_root(".", ".").named(|| "pivot_root(\".\", \".\")".to_owned())?;
-    // The old root lies on top of the new one, in which this process has been since the first call.
-    nix::mount::umount2(".", MntFlags::MNT_DETACH).named(|| "umount2(old root, MNT_DETACH)".to_owned())
+    // The old root lies on top of the new one, in which this process has been since the first call. The topmost mount goes first.
+    (0..=over).try_for_each(|_| {
+        nix::mount::umount2(".", MntFlags::MNT_DETACH).named(|| "umount2(old root, MNT_DETACH)".to_owned())
+    })
 }
 
 /// Moves the mount `root` over `/`, and enters it as the working directory (where pivot_root(2) cannot work: `/` is a ramfs).

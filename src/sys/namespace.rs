@@ -1,6 +1,6 @@
 //! Namespaces: join, make, tell apart.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -13,6 +13,7 @@ use super::proc::Proc;
 use crate::types::{NamespaceKind, NamespaceSet, Pid};
 
 const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
+const NS_MNT_GET_NEXT: libc::Ioctl = 0x8010_b70b;
 
 /// Opens a namespace file of the host and makes sure that it is one of type `kind` (ioctl NS_GET_NSTYPE, Linux 4.11).
 pub fn open(path: &Path, kind: NamespaceKind) -> Result<OwnedFd> {
@@ -60,10 +61,62 @@ pub fn own_id(proc: &Proc, kind: NamespaceKind) -> Result<u64> {
 
 /// The inode number of `/proc/PID/ns/user` in the initial user namespace, fixed since Linux 3.8 (`PROC_USER_INIT_INO`).
 const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
+/// The same of `/proc/PID/ns/pid` (`PROC_PID_INIT_INO`).
+const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 /// Whether the calling process is in a user namespace: root in it is not the host's.
 pub fn in_user_namespace(proc: &Proc) -> Result<bool> {
     Ok(own_id(proc, NamespaceKind::User)? != INITIAL_USER_NAMESPACE)
+}
+
+/// How many mounts take longer to copy than it takes to do without.
+const MANY_MOUNTS: usize = 100;
+
+/// A mount namespace with hardly any mounts, if the calling process's has many (listmount(2), Linux 6.8): that of the kernel's thread for
+/// devtmpfs. It is the one made after the kernel's first, which kthreadd is in, process 2 of the initial pid namespace (ioctl
+/// NS_MNT_GET_NEXT, Linux 6.12).
+pub fn with_few_mounts(proc: &Proc) -> Option<OwnedFd> {
+    if !has_many_mounts() || own_id(proc, NamespaceKind::Pid).ok()? != INITIAL_PID_NAMESPACE {
+        return None;
+    }
+    let first = of_process(proc, Pid(2), NamespaceKind::Mount).ok()?;
+    let mut next = MountNamespace { size: size_of::<MountNamespace>() as u32, ..MountNamespace::default() };
+    // SAFETY: the kernel writes no more than the structure says it holds, and returns a descriptor that nobody else owns.
+    let file = unsafe {
+        let file = libc::ioctl(first.as_raw_fd(), NS_MNT_GET_NEXT, &raw mut next);
+        OwnedFd::from_raw_fd(Errno::result(file).ok()?)
+    };
+    (next.mounts <= 2).then_some(file)
+}
+
+fn has_many_mounts() -> bool {
+    /// `SYS_listmount` on all architectures.
+    const LISTMOUNT: libc::c_long = 458;
+    let request =
+        MountRequest { size: size_of::<MountRequest>() as u32, mount: u64::MAX, ..Default::default() };
+    let mut ids = [0_u64; MANY_MOUNTS];
+    // SAFETY: the request says its own size, and the kernel writes no more ids than there is room for.
+    let count = unsafe { libc::syscall(LISTMOUNT, &raw const request, ids.as_mut_ptr(), ids.len(), 0) };
+    count == MANY_MOUNTS as libc::c_long
+}
+
+/// `struct mnt_id_req` (listmount(2)); the mount `u64::MAX` is the root of all.
+#[repr(C)]
+#[derive(Default)]
+struct MountRequest {
+    size: u32,
+    spare: u32,
+    mount: u64,
+    after: u64,
+}
+
+/// `struct mnt_ns_info` (linux/nsfs.h)
+#[repr(C)]
+#[derive(Default)]
+struct MountNamespace {
+    size: u32,
+    mounts: u32,
+    id: u64,
 }
 
 /// setns(2) to one namespace.

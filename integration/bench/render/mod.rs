@@ -105,9 +105,10 @@ const SECTIONS: [Section; 8] = [
         part: Part::Scale,
         title: "With 1,000 others",
         text: "The same operations with 1,000 mounts in the host's mount namespace and without them, in alternating blocks; and with 1,000 \
-               containers of the same runtime that run, and without them before and after. Some of it is the kernel's own: it copies \
-               each mount of the host for a new mount namespace, and looks at each container's cgroup, sysfs and process when it makes \
-               another. How much that is the floor shows, which is measured among keg's containers.",
+               containers of the same runtime that run, and without them before and after. The kernel copies each mount of the host for \
+               a new mount namespace: where there are many, keg has it copy a namespace with hardly any instead. It looks at each \
+               container's cgroup, sysfs and process when it makes another; how much that is the floor shows, which is measured among \
+               keg's containers.",
     },
     Section {
         part: Part::Memory,
