@@ -23,7 +23,7 @@ fn strings(line: &str) -> impl Iterator<Item = &str> {
     line.split_once(") = ").map_or(line, |(call, _)| call).split('"').skip(1).step_by(2)
 }
 
-/// `own` are the names that were made in file systems that were attached nowhere then.
+/// `own` are the names that were made in file systems that were attached nowhere then, if the working directory is one.
 fn offends(line: &str, rootfs: &str, own: &[&str]) -> Option<&'static str> {
     let (call, arguments) = line.split_once('(')?;
     let below = arguments.contains(&format!("<{rootfs}"));
@@ -80,13 +80,18 @@ fn every_name_below_the_root_is_looked_up_inside_it() {
         let entered = trace.iter().position(|line| line.starts_with("pivot_root"));
         let (open, entered) = (open.expect("the root is cloned"), entered.expect("the root is entered"));
         assert!(open < entered);
-        let own = trace.iter().filter_map(|line| line.strip_prefix("mkdirat(")?.split_once("</>, \""));
-        let own: Vec<_> = own.filter_map(|(_, rest)| Some(rest.split_once('"')?.0)).collect();
-        assert!(own.iter().all(|name| !name.contains('/')), "{own:?}");
-        let offences: Vec<_> = trace[open + 1..entered]
-            .iter()
-            .filter_map(|line| Some((offends(line, rootfs, &own)?, line)))
-            .collect();
+        let made = trace.iter().filter_map(|line| line.strip_prefix("mkdirat(")?.split_once("</>, \""));
+        let made: Vec<_> = made.filter_map(|(file, rest)| Some((file, rest.split_once('"')?.0))).collect();
+        assert!(made.iter().all(|(_, name)| !name.contains('/')), "{made:?}");
+        let mut here = Vec::new();
+        let mut offences = Vec::new();
+        for line in &trace[open + 1..entered] {
+            if let Some((call @ ("fchdir" | "chdir"), file)) = line.split_once('(') {
+                let same = |of: &str| call == "fchdir" && file.starts_with(&format!("{of}<"));
+                here = made.iter().filter(|(of, _)| same(of)).map(|(_, name)| *name).collect();
+            }
+            offences.extend(offends(line, rootfs, &here).map(|offence| (offence, line)));
+        }
         assert!(offences.is_empty(), "{offences:#?}");
         let lookups = trace[open..entered].iter().filter(|line| line.contains(&format!("<{rootfs}")));
         assert!(lookups.count() > 20, "the trace shows nothing");

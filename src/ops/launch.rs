@@ -71,8 +71,7 @@ fn launch_after(
     check_rootfs(&plan)?;
     plan.process.as_ref().map_or(Ok(()), |process| lsm::check(&proc, process))?;
     let devices = network::Devices::find(&plan)?;
-    let groups = plan.intel_rdt.as_ref().map(|wanted| resctrl::Groups::find(wanted, &options.id));
-    let mut resctrl = groups.transpose()?;
+    let mut resctrl = resctrl_groups(&plan, options)?;
     let (outlet, pidfd_socket) = sockets.map_or_else(|| connect(&plan, options, then), Ok)?;
 
     let reservation = Store::open(&place.root)?.reserve(&options.id)?;
@@ -102,7 +101,7 @@ fn launch_after(
     let rootfs = record.covered_mount.map(|covered| AttachedRootfs(Some((plan.rootfs.clone(), covered))));
     let kills = cgroup::OomKills::watch(cgroups.record());
     let (init, link) =
-        spawn((&plan, &proc), options, &bundle, &cgroups.take_placement(), waits, listener, host.euid)?;
+        spawn((&plan, &host, &proc), options, &bundle, &cgroups.take_placement(), waits, listener)?;
     let mut launched = Launched {
         init,
         proc,
@@ -137,6 +136,11 @@ fn late_profile(spec: &mut Spec) -> Option<LinuxSeccomp> {
     spec.process().as_ref()?;
     let profile = spec.linux_mut().as_mut()?.seccomp_mut();
     profile.take_if(|profile| profile.listener_path().is_none())
+}
+
+fn resctrl_groups(plan: &Plan, options: &CreateOptions) -> Result<Option<resctrl::Groups>> {
+    let groups = plan.intel_rdt.as_ref().map(|wanted| resctrl::Groups::find(wanted, &options.id));
+    Ok(groups.transpose()?)
 }
 
 /// Those that init can wait for are made when it is there.
@@ -191,13 +195,12 @@ fn check_rootfs(plan: &Plan) -> Result<()> {
 
 /// Makes init (through a stage where one clone is not enough).
 fn spawn(
-    (plan, proc): (&Plan, &Proc),
+    (plan, host, proc): (&Plan, &Host, &Proc),
     options: &CreateOptions,
     bundle: &Path,
     placement: &cgroup::Placement,
     waits: bool,
     listener: Option<OwnedFd>,
-    euid: u32,
 ) -> Result<(ChildGuard, KegEnd)> {
     let mut joins = Vec::new();
     for join in &plan.namespaces.join {
@@ -231,9 +234,9 @@ fn spawn(
         joins,
         sources,
         few_mounts,
-        privileged: euid == 0,
-        own_limits: init::sets_own_limits(&plan.namespaces, euid),
-        oom_score: score.filter(|_| euid != 0),
+        privileged: host.euid == 0,
+        own_limits: init::sets_own_limits(&plan.namespaces, host.euid),
+        oom_score: score.filter(|_| host.euid != 0),
         hook_outputs: hooks::Outputs::open(&plan.annotations)?,
         preserve_fds: options.preserve_fds.saturating_add(service::listening()),
     };

@@ -103,7 +103,8 @@ impl Launched {
             return Ok(());
         }
         match self.link.receive() {
-            // Each has work of its own now.
+            // Each has work of its own now. What keg is allowed to run on is written anew for that, which a hook's children would keep.
+            Ok(FromInit::Born(_)) if self.plan.hooks.has_any_of_the_runtime() => Ok(()),
             Ok(FromInit::Born(processor)) => Ok(schedule::leave_processor(processor)?),
             Ok(FromInit::Failed(text)) => Err(Error::Init(text).into()),
             Ok(_) => Err(link::Error::Garbled.into()),

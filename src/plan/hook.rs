@@ -32,3 +32,12 @@ pub struct Hooks {
     /// In the runtime's namespaces, after the container is gone.
     pub poststop: Vec<Hook>,
 }
+
+impl Hooks {
+    /// Whether any are run by the runtime itself, as its children.
+    pub fn has_any_of_the_runtime(&self) -> bool {
+        [&self.prestart, &self.create_runtime, &self.poststart, &self.poststop]
+            .iter()
+            .any(|list| !list.is_empty())
+    }
+}

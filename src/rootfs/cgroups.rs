@@ -10,7 +10,7 @@ use crate::plan::{Mount, MountLabel};
 use crate::sys::fd;
 use crate::sys::mount::{self, FsContext, MountAttr};
 use crate::sys::{self, Errno};
-use crate::types::CgroupVersion;
+use crate::types::{CgroupVersion, NamespaceKind};
 
 /// On version 2 one bind; on version 1 and hybrid a small tmpfs with a bind for each hierarchy, named as the host names them, and
 /// links from single controllers to the hierarchy that has them together.
@@ -68,13 +68,17 @@ fn bind_hierarchies(work: &mut Rootfs<'_>, index: usize, tmpfs: &OwnedFd) -> sys
     let mut binds = Vec::new();
     for (n, directory) in work.plan.cgroup.directories.iter().enumerate() {
         let Some(name) = directory.mount.file_name().map(Path::new) else { continue };
-        match work.sources.take(index, n)? {
-            Some(tree) => {
-                mount::attach(&tree, tmpfs, name)?;
-                work.spent.put(tree);
+        let tree = match work.sources.take(index, n)? {
+            // Nobody else is in it.
+            None if work.plan.namespaces.new.contains(NamespaceKind::Mount) => {
+                binds.push((name, directory.path()));
+                continue;
             }
-            None => binds.push((name, directory.path())),
-        }
+            Some(tree) => tree,
+            None => mount::clone_tree(fd::cwd(), &directory.path(), false, false)?,
+        };
+        mount::attach(&tree, tmpfs, name)?;
+        work.spent.put(tree);
     }
     match binds.is_empty() {
         true => Ok(()),

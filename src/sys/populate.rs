@@ -6,7 +6,7 @@
 use super::start::{auxiliary, call, value};
 
 /// The first program header follows the ELF header at once, which is at the beginning of the image: so every linker does it.
-const ELF_HEADER: usize = size_of::<libc::Elf64_Ehdr>();
+pub(super) const ELF_HEADER: usize = size_of::<libc::Elf64_Ehdr>();
 
 /// The zeros that follow the data begin with what is aligned most, which is [`super::arena::Arena`]. `run` of a small container uses so
 /// much of it, and `exec` most of that.

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::populate::program_headers;
+use super::populate::{ELF_HEADER, program_headers};
 use super::start::{auxiliary, call, call_of_six, end_of, value};
 
 const PR_SET_MM: usize = 35;
@@ -39,8 +39,9 @@ pub(super) fn was_done() -> bool {
 }
 
 /// Has this program run on from `file`. `None`: it runs from the file that it was started from, and may be run again as if nothing had
-/// happened; a segment that cannot be mapped though all may be leaves a hole, and ends it. The kernel changes its mind only when nothing of the old file is mapped any more, and for who may checkpoint (PR_SET_MM_MAP
-/// with a file, `CAP_CHECKPOINT_RESTORE` or `CAP_SYS_ADMIN` in the user namespace).
+/// happened. A segment that cannot be mapped, though all may be, leaves a hole and ends it. The kernel changes its mind only when nothing
+/// of the old file is mapped any more, and for who may checkpoint (PR_SET_MM_MAP with a file, `CAP_CHECKPOINT_RESTORE` or
+/// `CAP_SYS_ADMIN` in the user namespace).
 ///
 /// # Safety
 ///
@@ -57,10 +58,18 @@ pub(super) unsafe fn onto(file: usize, stack: *const usize) -> Option<()> {
         let page = value(pairs, libc::AT_PAGESZ);
         let (image, headers) = program_headers(pairs);
         // Where the file's beginning has another place than the image's, the addresses are not to be added to that of the image.
+        let mut begins = false;
         for header in headers {
-            if header.p_type == libc::PT_LOAD && header.p_offset == 0 && header.p_vaddr != 0 {
-                return None;
+            match header.p_type {
+                libc::PT_LOAD if header.p_offset == 0 && header.p_vaddr == 0 => begins = true,
+                libc::PT_LOAD if header.p_offset == 0 => return None,
+                // Somebody has moved the headers.
+                libc::PT_PHDR if header.p_vaddr != ELF_HEADER as u64 => return None,
+                _ => {}
             }
+        }
+        if !begins {
+            return None;
         }
         let (mut code, mut data) = ((0, 0), (0, 0));
         for header in headers {

@@ -72,11 +72,11 @@ fn kinds_of_mounts() {
              { key: \"size\", value: Some(\"1m\") }, FsOption { key: \"huge\", value: None }], copy_up: false }",
         ),
         (
-            json!({"destination": "/a", "type": "tmpfs", "options": ["size=1m,noswap,mpol=bind:0,2,mode=755", "context=a:b:c:s0:c1,c2,seclabel=\"x,y\",huge"]}),
+            json!({"destination": "/a", "type": "tmpfs", "options": ["size=1m,noswap,mpol=bind:0,2,mode=755", "context=\"a:b:c:s0:c1,c2\",fscontext=a:b:c:s0:c1,c2,size=\"1m,huge"]}),
             "/a Filesystem { fstype: \"tmpfs\", source: None, options: [FsOption { key: \"size\", value: Some(\"1m\") }, \
              FsOption { key: \"noswap\", value: None }, FsOption { key: \"mpol\", value: Some(\"bind:0,2\") }, FsOption { key: \
              \"mode\", value: Some(\"755\") }, FsOption { key: \"context\", value: Some(\"a:b:c:s0:c1,c2\") }, FsOption { key: \
-             \"seclabel\", value: Some(\"\\\"x,y\\\"\") }, FsOption { key: \"huge\", value: None }], copy_up: false }",
+             \"fscontext\", value: Some(\"a:b:c:s0:c1,c2\") }, FsOption { key: \"size\", value: Some(\"\\\"1m\") }, FsOption { key: \"huge\", value: None }], copy_up: false }",
         ),
         (
             json!({"destination": "/a", "type": "overlay", "options": ["lowerdir=/x\\,y=z:/b,upperdir=/c", "huge,"]}),

@@ -234,6 +234,9 @@ impl Builder<'_> {
                 None => (text, None),
             };
             self.check_mapped(key, value, *place, fstype, report);
+            // As mount(2) takes a label; fsconfig(2) takes it without.
+            let quoted = value.and_then(|value| value.strip_prefix('"')?.strip_suffix('"'));
+            let value = quoted.filter(|_| key.ends_with("context")).or(value);
             FsOption { key: key.to_owned(), value: value.map(str::to_owned) }
         });
         each.collect()
@@ -320,16 +323,15 @@ impl Builder<'_> {
 }
 
 /// Data for a file system as mount(2) would take it, several options in one: apart at each comma before another name. A comma before a
-/// number (`mpol=bind:0,2`) is part of a value, and so is one in quotes or behind a backslash; in a label, whose categories are like
-/// names (`c1,c2`), every one but those before another `name=`.
+/// number (`mpol=bind:0,2`) is part of a value, and so is one behind a backslash; in a label, whose categories are like names (`c1,c2`),
+/// every one in quotes, and without them every one but those before another `name=`.
 fn apart(text: &str) -> impl Iterator<Item = &str> {
     let begins_option = |whole: &str, at: usize| {
         let (before, rest) = (&whole[..at], &whole[at + 1..]);
         let name = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
         let is_label = before.split_once('=').is_some_and(|(key, _)| key.ends_with("context"));
         let is_quoted = before.matches('"').count() % 2 == 1;
-        !is_quoted
-            && !before.ends_with('\\')
+        !(is_label && is_quoted || before.ends_with('\\'))
             && rest.starts_with(|c: char| c.is_ascii_alphabetic())
             && (!is_label || rest[name..].starts_with('='))
     };
