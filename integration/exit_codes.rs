@@ -19,11 +19,16 @@ fn run_passes_the_status_of_the_process_through() {
 #[test]
 fn run_is_128_plus_the_signal_that_ended_the_process() {
     with_runtime(|rt| {
-        for signal in [9, 15] {
+        // The last is a real-time signal.
+        for signal in [9, 15, 37] {
             let bundle = rt.bundle();
             bundle.without_namespace("pid");
             bundle.shell(&format!("kill -{signal} $$; sleep 100"));
             assert_eq!(rt.run(&bundle, "c").code(), 128 + signal);
+            rt.sleeping("s");
+            let script = format!("kill -{signal} $$; sleep 100");
+            assert_eq!(rt.command(&["exec", "s", "/bin/sh", "-c", &script]).run().code(), 128 + signal);
+            rt.delete_force("s");
         }
     });
 }

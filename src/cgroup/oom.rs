@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use crate::sys::cgroup as files;
-use crate::types::CgroupRecord;
+use crate::types::{CgroupDirectory, CgroupRecord};
+
+/// Those of version 2 and of version 1.
+const FILES: [&str; 2] = ["memory.events", "memory.oom_control"];
 
 /// The kernel's counts for a container, begun before it could have been killed.
 ///
@@ -16,14 +19,14 @@ pub struct OomKills {
 }
 
 impl OomKills {
-    /// From here on. A cgroup that is the container's alone has counted nothing before it.
+    /// From here on. A cgroup that was made for the container has counted nothing before it.
     pub fn watch(record: &CgroupRecord) -> Self {
         let has_memory = |name: &str| name.is_empty() || name.split(',').any(|one| one == "memory");
         let directories = record.directories.iter().filter(|directory| has_memory(&directory.hierarchy));
         if record.unit.is_none() {
-            let both = directories
-                .flat_map(|one| ["memory.events", "memory.oom_control"].map(|file| one.path.join(file)));
-            return Self { files: both.collect(), before: 0 };
+            let both = |one: &CgroupDirectory| FILES.map(|file| one.path.join(file));
+            let found: Vec<_> = directories.clone().filter(|one| one.made.is_none()).flat_map(both).collect();
+            return Self { files: directories.flat_map(both).collect(), before: total(&found) };
         }
         let slices = directories.filter_map(|one| one.made.as_deref().and_then(Path::parent));
         let files: Vec<_> = slices.map(|slice| slice.join("memory.events")).collect();

@@ -1,5 +1,6 @@
 //! A container on its way: what was made for it, and the conversation with its init until that is ready.
 
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use super::guard::{AttachedRootfs, Poststop};
@@ -15,7 +16,7 @@ use crate::state::{Locked, Record, Reservation, Stage};
 use crate::sys::proc::Proc;
 use crate::sys::process::Ended;
 use crate::sys::signals::Interrupts;
-use crate::sys::{self, namespace, schedule};
+use crate::sys::{self, namespace, schedule, socket};
 use crate::types::{NamespaceKind, ProcessRef};
 use crate::{idmap, init, network, resctrl};
 
@@ -261,11 +262,12 @@ impl Launched {
 
     /// Why init has ended by itself, in its own words where it has left some.
     fn reason_of_init(&mut self) -> Option<Error> {
-        let by_itself = self.init.has_ended();
+        let mut by_itself = false;
         let mut ended = None;
         loop {
             // A stage is soon done, and without asking anything; killed, it might leave an init behind that asks.
             if ended.is_none() && !self.link.expects_spawned() {
+                by_itself = self.ends_by_itself();
                 ended = self.init.end();
             }
             match self.link.receive() {
@@ -275,11 +277,23 @@ impl Launched {
                 Err(_) => break,
             }
         }
-        match ended.or_else(|| self.init.end()) {
+        if ended.is_none() {
+            by_itself = self.ends_by_itself();
+            ended = self.init.end();
+        }
+        match ended {
             // A moment ago.
-            Some(Ended::Killed(9)) if !by_itself && !self.kills.any() => None,
+            Some(Ended::Killed(9)) if !by_itself => None,
             ended => Some(ending(ended, &self.kills)),
         }
+    }
+
+    /// Whether init has ended, or is about to because the kernel has just killed something for want of memory.
+    fn ends_by_itself(&self) -> bool {
+        const SOON: i32 = 1000;
+        self.init.has_ended()
+            || self.kills.any()
+                && socket::wait_readable(&[self.init.pidfd().as_fd()], SOON).is_ok_and(|ready| ready[0])
     }
 
     /// What init says next. It runs hooks that may hang, too.

@@ -4,12 +4,10 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
-use nix::errno::Errno;
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus};
-
 use super::error::{Error, Named, Result, retry};
 use super::timing;
 use crate::types::{NamespaceSet, Pid, Signal};
+use nix::errno::Errno;
 
 /// clone3(2), Linux 5.7; the constant of the libc crate is too narrow.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -130,27 +128,35 @@ impl Ended {
 
 /// waitid(2): waits for a child of ours to end, and reaps it.
 pub fn wait(pidfd: impl AsFd) -> Result<Ended> {
-    let call = || "waitid(pidfd)".to_owned();
-    loop {
-        let flags = WaitPidFlag::WEXITED;
-        match retry(|| nix::sys::wait::waitid(Id::PIDFd(pidfd.as_fd()), flags)).named(call)? {
-            WaitStatus::Exited(_, status) => return Ok(Ended::Exited(status)),
-            WaitStatus::Signaled(_, signal, _) => return Ok(Ended::Killed(signal as i32)),
-            _ => {}
-        }
-    }
+    let id = pidfd.as_fd().as_raw_fd() as libc::id_t;
+    let ended =
+        retry(|| wait_id(libc::P_PIDFD, id, libc::WEXITED)).and_then(|ended| ended.ok_or(Errno::ECHILD));
+    ended.map(|(_, ended)| ended).named(|| "waitid(pidfd)".to_owned())
 }
 
 /// Reaps children that have ended, up to one that is `but`, which is left for [`wait`].
 pub fn reap_others(but: Pid) {
-    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
-    while let Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) =
-        nix::sys::wait::waitid(Id::All, look | WaitPidFlag::WNOWAIT)
-    {
-        if pid.as_raw() == but.0 || nix::sys::wait::waitid(Id::Pid(pid), look).is_err() {
+    let look = libc::WEXITED | libc::WNOHANG;
+    while let Ok(Some((pid, _))) = wait_id(libc::P_ALL, 0, look | libc::WNOWAIT) {
+        if pid == but || wait_id(libc::P_PID, pid.0 as libc::id_t, look).is_err() {
             return;
         }
     }
+}
+
+/// waitid(2): which child has ended, and how. Numbers of real-time signals have no names: nix would refuse them.
+fn wait_id(kind: libc::idtype_t, id: libc::id_t, flags: libc::c_int) -> nix::Result<Option<(Pid, Ended)>> {
+    // SAFETY: siginfo_t is a plain structure for which zero is a valid value, and the kernel writes one.
+    let (info, result): (libc::siginfo_t, _) = unsafe {
+        let mut info = std::mem::zeroed();
+        let result = libc::waitid(kind, id, &raw mut info, flags);
+        (info, result)
+    };
+    Errno::result(result)?;
+    // SAFETY: waitid(2) has filled in the fields of SIGCHLD, or has left zeros.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    let ended = if info.si_code == libc::CLD_EXITED { Ended::Exited(status) } else { Ended::Killed(status) };
+    Ok((pid != 0).then_some((Pid(pid), ended)))
 }
 
 /// killpg(3) with SIGKILL, of a group that a child of ours leads.
