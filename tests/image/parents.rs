@@ -51,7 +51,13 @@ fn resolved(root: &Path, path: &str) -> Result<PathBuf, Errno> {
     let how = OpenHow::new()
         .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    let found = openat2(&opened, path, how)?;
+    // EAGAIN: something was mounted or renamed elsewhere while this walked through "..".
+    let found = loop {
+        match openat2(&opened, path, how) {
+            Err(Errno::EAGAIN) => continue,
+            found => break found?,
+        }
+    };
     use std::os::fd::AsRawFd;
     let real = std::fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd())).unwrap();
     Ok(real.strip_prefix(root.canonicalize().unwrap()).unwrap().to_owned())
