@@ -480,3 +480,49 @@ fn a_directory_is_not_mounted_on_a_file_and_a_file_not_on_a_directory() {
         }
     });
 }
+
+/// Below a `/dev` that keg has just mounted there is a shorter way. It comes to the same.
+#[test]
+fn file_systems_below_dev_are_the_same_whichever_way_they_are_made() {
+    with_runtime(|rt| {
+        let table = |options: &[&str]| {
+            let bundle = rt.bundle();
+            bundle.edit(|c| {
+                for mount in c["mounts"].as_array_mut().unwrap() {
+                    let destination = mount["destination"].as_str().unwrap();
+                    if ["/dev/pts", "/dev/shm", "/dev/mqueue"].contains(&destination) {
+                        mount["options"]
+                            .as_array_mut()
+                            .unwrap()
+                            .extend(options.iter().map(|option| json!(option)));
+                    }
+                }
+            });
+            // Without the numbers of mounts and devices.
+            bundle.shell("grep -E ' /dev/(pts|shm|mqueue) ' /proc/self/mountinfo | cut -d' ' -f4- && stat -c '%n %A %u %g' /dev/pts /dev/shm /dev/mqueue /dev/pts/ptmx");
+            rt.run(&bundle, "c").ok().stdout()
+        };
+        let (short, long) = (table(&[]), table(&["rprivate"]));
+        assert_eq!(short, long);
+        assert_eq!(short.lines().count(), 7, "{short}");
+    });
+}
+
+/// What the file system says of an option is told where one call would only say that something is wrong.
+#[test]
+fn a_wrong_option_is_named_below_dev_too() {
+    with_runtime(|rt| {
+        for destination in ["/dev/new", "/new"] {
+            let bundle = rt.bundle();
+            let options = ["mode=755", "size=nonsense"];
+            bundle.mount(&json!({"destination": destination, "type": "tmpfs", "options": options}));
+            let said = rt.run(&bundle, "c").fails_with("size");
+            if rt.only_keg("others have their own words") {
+                let text = format!(
+                    "\"tmpfs\" to \"{destination}\" (mounts[7]): fsconfig(tmpfs, \"size\", \"nonsense\")"
+                );
+                assert!(said.contains(&text), "{said}");
+            }
+        }
+    });
+}

@@ -1,6 +1,7 @@
 //! Between the opening of the root directory and the entry into it, no path below it is ever given to the kernel as a whole: every name
 //! is looked up with openat2(2) confined to the root, or is a single one in a directory that was looked up so.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
@@ -23,18 +24,59 @@ fn strings(line: &str) -> impl Iterator<Item = &str> {
     line.split_once(") = ").map_or(line, |(call, _)| call).split('"').skip(1).step_by(2)
 }
 
-/// `own` are the names that were made in file systems that were attached nowhere then, if the working directory is one.
-fn offends(line: &str, rootfs: &str, own: &[&str]) -> Option<&'static str> {
+/// File systems that keg has made, by the descriptors of their roots: mount(2) follows symlinks, and in these nobody else can have put one.
+#[derive(Default)]
+struct Own<'a> {
+    types: HashMap<&'a str, &'a str>,
+    /// Descriptor and name.
+    made: Vec<(&'a str, &'a str)>,
+    here: &'a str,
+}
+
+impl<'a> Own<'a> {
+    /// Learns from a call that succeeded.
+    fn learn(&mut self, line: &'a str) {
+        let Some((call, rest)) = line.split_once('(') else { return };
+        let result = line.rsplit_once(" = ").map_or("", |(_, result)| result);
+        let of = |text: &'a str| text.split(['<', ',', ')', ' ']).next().unwrap_or_default();
+        let (first, made, name) = (of(rest), of(result), strings(line).next().unwrap_or_default());
+        match call {
+            "fsopen" => drop(self.types.insert(made, name)),
+            "fsmount" => {
+                let fstype = self.types.get(first).copied().unwrap_or_default();
+                self.types.insert(made, fstype);
+            }
+            "openat2" if name == "fs/cgroup" && self.types.get(first) == Some(&"sysfs") => {
+                self.types.insert(made, "tmpfs");
+            }
+            "mkdirat" if result.starts_with('0') => self.made.push((first, name)),
+            "fchdir" => self.here = first,
+            "chdir" => self.here = "",
+            _ => {}
+        }
+    }
+
+    /// Whether a mount over this name in the working directory follows no symlink of an image's.
+    fn may_mount(&self, name: &str) -> bool {
+        match self.types.get(self.here) {
+            Some(&"tmpfs") => self.made.contains(&(self.here, name)) && !name.contains('/'),
+            Some(&("proc" | "sysfs")) => !name.contains('/') || name == "fs/cgroup",
+            _ => false,
+        }
+    }
+}
+
+fn offends(line: &str, rootfs: &str, own: &Own<'_>) -> Option<&'static str> {
     let (call, arguments) = line.split_once('(')?;
-    let below = arguments.contains(&format!("<{rootfs}"));
+    // An absolute path is not looked up in the working directory.
+    let is_elsewhere =
+        arguments.starts_with("AT_FDCWD<") && strings(line).next().is_some_and(|path| path.starts_with('/'));
+    let below = !is_elsewhere && arguments.contains(&format!("<{rootfs}"));
     let confined = ["RESOLVE_IN_ROOT", "RESOLVE_BENEATH"].iter().any(|flag| line.contains(flag));
     match call {
         "mount" => {
-            let [_, target] = strings(line).collect::<Vec<_>>()[..] else {
-                return Some("mount(2) of a type");
-            };
-            (!own.contains(&target) || !line.contains("NULL, MS_BIND, NULL"))
-                .then_some("mount(2) takes paths")
+            let target = strings(line).nth(1).unwrap_or_default();
+            (!own.may_mount(target)).then_some("mount(2) takes paths")
         }
         "openat2" if below && !confined => Some("not confined to the root"),
         "openat2" => strings(line)
@@ -80,19 +122,13 @@ fn every_name_below_the_root_is_looked_up_inside_it() {
         let entered = trace.iter().position(|line| line.starts_with("pivot_root"));
         let (open, entered) = (open.expect("the root is cloned"), entered.expect("the root is entered"));
         assert!(open < entered);
-        let made = trace.iter().filter_map(|line| line.strip_prefix("mkdirat(")?.split_once("</>, \""));
-        let made: Vec<_> = made.filter_map(|(file, rest)| Some((file, rest.split_once('"')?.0))).collect();
-        assert!(made.iter().all(|(_, name)| !name.contains('/')), "{made:?}");
-        let mut here = Vec::new();
-        let mut offences = Vec::new();
+        let (mut own, mut offences) = (Own::default(), Vec::new());
         for line in &trace[open + 1..entered] {
-            if let Some((call @ ("fchdir" | "chdir"), file)) = line.split_once('(') {
-                let same = |of: &str| call == "fchdir" && file.starts_with(&format!("{of}<"));
-                here = made.iter().filter(|(of, _)| same(of)).map(|(_, name)| *name).collect();
-            }
-            offences.extend(offends(line, rootfs, &here).map(|offence| (offence, line)));
+            own.learn(line);
+            offences.extend(offends(line, rootfs, &own).map(|offence| (offence, line)));
         }
         assert!(offences.is_empty(), "{offences:#?}");
+        assert!(own.types.len() > 4 && own.made.len() > 3, "{:?} {:?}", own.types, own.made);
         let lookups = trace[open..entered].iter().filter(|line| line.contains(&format!("<{rootfs}")));
         assert!(lookups.count() > 20, "the trace shows nothing");
     });

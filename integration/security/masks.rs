@@ -1,6 +1,7 @@
 //! Masked and read-only paths hold whatever the image does to the files that runtimes make them with.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use harness::{Bundle, Runtime, json, with_runtime};
 
@@ -111,5 +112,55 @@ fn ghsa_3q8j_pf29_vwv8() {
                 unreachable(rt, &bundle, &decoy, "in a shared volume");
             }
         });
+    });
+}
+
+/// What hides a directory is put over what is there in the end, whatever covers what keg itself has mounted, and by whatever name.
+#[test]
+fn a_mask_covers_what_lies_on_top() {
+    with_runtime(|rt| {
+        let cover = rt.dir().join("cover");
+        fs::create_dir_all(cover.join("firmware")).unwrap();
+        fs::write(cover.join("firmware/secret"), "secret\n").unwrap();
+        let prepare = |masked: &str| {
+            let bundle = writable(rt);
+            symlink("/", bundle.rootfs().join("top")).unwrap();
+            symlink("sys", bundle.rootfs().join("alias")).unwrap();
+            bundle.edit(|c| c["linux"]["maskedPaths"] = json!([masked]));
+            bundle.shell("ls -A /sys/firmware; grep -c ' /sys/firmware ' /proc/self/mountinfo");
+            bundle
+        };
+        for destination in ["/sys", "/top/sys", "/alias", "/top/alias"] {
+            for masked in ["/sys/firmware", "/alias/firmware"] {
+                let bundle = prepare(masked);
+                bundle
+                    .mount(&json!({"destination": destination, "source": cover, "options": ["rbind", "ro"]}));
+                let done = rt.run(&bundle, "c").ok();
+                assert_eq!(done.stdout(), "1\n", "{destination} {masked}: {}", done.describe());
+            }
+        }
+        let bundle = prepare("/sys/firmware");
+        let sys = bundle.rootfs().join("sys").display().to_string();
+        swap(&bundle, "createContainer", &format!("mount --bind {} {sys}", cover.display()));
+        let done = rt.run(&bundle, "c").ok();
+        assert_eq!(done.stdout(), "1\n", "{}", done.describe());
+    });
+}
+
+/// Devices are made in the `/dev` that the program sees.
+#[test]
+fn devices_are_made_in_what_lies_on_top() {
+    with_runtime(|rt| {
+        for destination in ["/dev", "/top/dev"] {
+            let bundle = writable(rt);
+            symlink("/", bundle.rootfs().join("top")).unwrap();
+            bundle.mount(&json!({"destination": destination, "type": "tmpfs", "source": "second"}));
+            bundle.mount(&json!({"destination": "/dev/shm", "type": "tmpfs", "options": ["mode=700"]}));
+            bundle.shell(
+                "test -c /dev/null && stat -c %a /dev/shm && grep -c ' - tmpfs second ' /proc/self/mountinfo",
+            );
+            let done = rt.run(&bundle, "c").ok();
+            assert_eq!(done.stdout(), "700\n1\n", "{destination}: {}", done.describe());
+        }
     });
 }

@@ -64,6 +64,7 @@ impl Created {
             }
         }
         let made = &self.record.directories[before..];
+        self.placement.add(made.iter().map(|made| (made.hierarchy.as_str(), made.path.clone())))?;
         for (directory, made) in planned.into_iter().zip(made) {
             refuse_occupied(directory, made)?;
             match directory.hierarchy.as_str() {
@@ -74,7 +75,6 @@ impl Created {
                 _ => {}
             }
         }
-        self.placement.add(made.iter().map(|made| (made.hierarchy.as_str(), made.path.clone())))?;
         Ok(nowhere)
     }
 

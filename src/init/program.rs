@@ -13,7 +13,7 @@ use crate::link::Filter;
 use crate::plan::Process;
 use crate::rootfs::{Leaf, RootFd};
 use crate::sys::fd::{self, Resolve};
-use crate::sys::{self, Errno, process};
+use crate::sys::{self, Errno, directory, process};
 use crate::types::Uid;
 
 /// Nobody's passwd file is larger.
@@ -54,17 +54,17 @@ pub(super) fn enter_cwd(root: &RootFd, cwd: &Path) -> sys::Result<()> {
         // Where the root was entered.
         return Ok(());
     }
-    fd::change_dir(root.find_or_make(cwd, Leaf::Directory)?)
+    directory::change_dir(root.find_or_make(cwd, Leaf::Directory)?)
 }
 
 /// Enters the working directory as [`enter_cwd`] does, if it is there.
 pub(super) fn enter_existing_cwd(root: &RootFd, cwd: &Path) -> sys::Result<()> {
-    fd::change_dir(root.find(cwd)?)
+    directory::change_dir(root.find(cwd)?)
 }
 
 /// The working directory must be inside the root: the kernel calls one outside "(unreachable)" (CVE-2024-21626).
 pub(super) fn check_cwd() -> sys::Result<()> {
-    fd::current_dir().map(drop)
+    directory::current_dir().map(drop)
 }
 
 /// The environment, with HOME from the container's /etc/passwd where it has none.

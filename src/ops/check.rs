@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use super::bundle::{absolute, read_config};
-use super::{Place, Result, launched, probe, shipped};
+use super::{Place, Result, bundle, launched, probe, shipped};
 use crate::cgroup::Look;
 use crate::plan::{self, Finding, MountKind, Options, Plan};
 use crate::spec;
@@ -20,9 +19,9 @@ const NAME: &str = "check";
 pub fn check(place: &Place, bundle: &Path) -> Result<Vec<Finding>> {
     probe::kernel_is_new_enough()?;
     let proc = Proc::host()?;
-    let bundle = absolute(bundle, &proc)?;
-    let loaded = match read_config(&bundle).and_then(|json| Ok(spec::load(&json)?)) {
-        Ok(loaded) => loaded,
+    let loaded = |(path, json): (_, Vec<u8>)| Ok((path, spec::load(&json)?));
+    let (bundle, loaded) = match bundle::read(bundle, &proc).and_then(loaded) {
+        Ok(both) => both,
         Err(error) => {
             let spec::Error { path, problem, .. } = *error.downcast()?;
             return Ok(vec![Finding::error(path, problem)]);

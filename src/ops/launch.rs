@@ -46,8 +46,7 @@ fn launch_after(
 ) -> Result<Launched> {
     probe::kernel_is_new_enough()?;
     let proc = Proc::host()?;
-    let bundle = bundle::absolute(&options.bundle, &proc)?;
-    let json = bundle::read_config(&bundle)?;
+    let (bundle, json) = bundle::read(&options.bundle, &proc)?;
     let mut loaded = spec::load(&json)?;
     let profile = late_profile(&mut loaded.spec);
     let notify = service::offer(&mut loaded.spec, place, &options.id, then == Then::Attend);

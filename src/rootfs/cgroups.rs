@@ -8,7 +8,7 @@ use super::Rootfs;
 use crate::plan::cgroup::DirectoryPlan;
 use crate::plan::{Mount, MountLabel};
 use crate::sys::fd;
-use crate::sys::mount::{self, FsContext, MountAttr};
+use crate::sys::mount::{self, FsContext, Made, MountAttr};
 use crate::sys::{self, Errno};
 use crate::types::{CgroupVersion, NamespaceKind};
 
@@ -23,16 +23,12 @@ pub(super) fn mount(work: &mut Rootfs<'_>, index: usize, entry: &Mount) -> sys::
             Some(tree) => mount::set_attributes(&tree, attributes, false).map(|()| tree)?,
             None => mount::clone_tree_with(attributes, fd::cwd(), &only.path(), false)?,
         };
-        return work.places.attach(&work.root, &tree, &entry.destination, false);
+        return work.places.attach(&work.root, &tree, &entry.destination, false).map(drop);
     }
-    let context = FsContext::open("tmpfs")?;
-    context.set("source", Some(b"cgroup"))?;
-    context.set("mode", Some(b"755"))?;
-    if let Some(MountLabel { option, label }) = work.label {
-        context.set(option, Some(label.as_bytes()))?;
-    }
-    let tmpfs = context.mount(libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC)?;
-    work.spent.put(context);
+    let (tmpfs, attached) = match attached_tmpfs(work, entry)? {
+        Some(tmpfs) => (tmpfs, true),
+        None => (detached_tmpfs(work)?, false),
+    };
     let named = |directory: &DirectoryPlan| directory.mount.file_name().map(PathBuf::from);
     for directory in &cgroup.directories {
         let Some(name) = named(directory) else { continue };
@@ -46,7 +42,9 @@ pub(super) fn mount(work: &mut Rootfs<'_>, index: usize, entry: &Mount) -> sys::
         }
     }
     // A mount that is in no namespace takes no others before Linux 6.15.
-    work.places.attach(&work.root, &tmpfs, &entry.destination, false)?;
+    if !attached {
+        work.places.attach(&work.root, &tmpfs, &entry.destination, false)?;
+    }
     bind_hierarchies(work, index, &tmpfs)?;
     // All of them at once: until init lets the program run, nobody else is in this mount namespace.
     mount::set_attributes(&tmpfs, attributes, true)?;
@@ -61,6 +59,30 @@ pub(super) fn mount(work: &mut Rootfs<'_>, index: usize, entry: &Mount) -> sys::
         work.spent.put(tmpfs);
     }
     Ok(())
+}
+
+const CLOSED: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+
+/// The tmpfs that holds the hierarchies, mounted by name over the directory that the kernel has for it in the sysfs that keg has mounted.
+fn attached_tmpfs(work: &mut Rootfs<'_>, entry: &Mount) -> sys::Result<Option<OwnedFd>> {
+    if work.label.is_some() || entry.destination != Path::new("/sys/fs/cgroup") {
+        return Ok(None);
+    }
+    let (source, options) = (Some(Path::new("cgroup")), "mode=755".to_owned());
+    let what = Made { fstype: "tmpfs", source, attributes: CLOSED, options };
+    work.places.make_over(Path::new("/sys"), Path::new("fs/cgroup"), &what)
+}
+
+fn detached_tmpfs(work: &mut Rootfs<'_>) -> sys::Result<OwnedFd> {
+    let context = FsContext::open("tmpfs")?;
+    context.set("source", Some(b"cgroup"))?;
+    context.set("mode", Some(b"755"))?;
+    if let Some(MountLabel { option, label }) = work.label {
+        context.set(option, Some(label.as_bytes()))?;
+    }
+    let tmpfs = context.mount(CLOSED)?;
+    work.spent.put(context);
+    Ok(tmpfs)
 }
 
 /// Binds each hierarchy over its directory in `tmpfs`.
@@ -82,6 +104,6 @@ fn bind_hierarchies(work: &mut Rootfs<'_>, index: usize, tmpfs: &OwnedFd) -> sys
     }
     match binds.is_empty() {
         true => Ok(()),
-        false => mount::bind_names(tmpfs, binds),
+        false => work.places.bind(tmpfs, &binds),
     }
 }

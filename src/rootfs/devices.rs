@@ -1,7 +1,7 @@
 //! Device nodes and the links of /dev, made by single names in directory fds (CVE-2026-41579, CVE-2026-88264). In a user namespace,
 //! where nodes cannot be made, the host's are bound.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use nix::sys::stat::SFlag;
@@ -14,24 +14,37 @@ use crate::plan::{Device, DeviceKind, Plan};
 use crate::sys::fd::{self, Resolve};
 use crate::sys::{Errno, mount};
 
-/// Makes them all.
-pub(super) fn make(root: &RootFd, plan: &Plan, spent: &mut Spent) -> Result<(), Error> {
-    if plan.devices.is_empty() && plan.links.is_empty() {
-        return Ok(());
-    }
-    let dev = match root.plain_directory(Path::new("/dev")) {
-        Err(error) if matches!(error.errno, Errno::ELOOP | Errno::ENOTDIR) => {
-            return Err(Error::Refused(
-                "\"/dev\" must be an ordinary directory, not a symlink or a file".to_owned(),
-            ));
+/// Makes them all. `own` is a `/dev` that keg has mounted.
+pub(super) fn make(
+    root: &RootFd,
+    own: Option<&OwnedFd>,
+    plan: &Plan,
+    spent: &mut Spent,
+) -> Result<(), Error> {
+    match own {
+        _ if plan.devices.is_empty() && plan.links.is_empty() => Ok(()),
+        Some(own) => make_in(own, root, plan),
+        None => {
+            let dev = match root.plain_directory(Path::new("/dev")) {
+                Err(error) if matches!(error.errno, Errno::ELOOP | Errno::ENOTDIR) => {
+                    let text = "\"/dev\" must be an ordinary directory, not a symlink or a file";
+                    return Err(Error::Refused(text.to_owned()));
+                }
+                found => found.doing(|| "opening \"/dev\"".to_owned())?,
+            };
+            make_in(&dev, root, plan)?;
+            spent.put(dev);
+            Ok(())
         }
-        found => found.doing(|| "opening \"/dev\"".to_owned())?,
-    };
+    }
+}
+
+fn make_in(dev: &OwnedFd, root: &RootFd, plan: &Plan) -> Result<(), Error> {
     let bind = plan.bind_devices;
     for device in &plan.devices {
         let doing = || format!("making the device {:?}", shown(&device.path));
         match device.path.strip_prefix("/dev").map(Path::new) {
-            Ok(name) if name.components().count() == 1 => one(&dev, name, device, bind)?,
+            Ok(name) if name.components().count() == 1 => one(dev, name, device, bind)?,
             _ => {
                 let (dir, name) = root.parent(&device.path).doing(doing)?;
                 one(dir, name, device, bind)?;
@@ -41,13 +54,12 @@ pub(super) fn make(root: &RootFd, plan: &Plan, spent: &mut Spent) -> Result<(), 
     for (path, target) in &plan.links {
         let doing = || format!("making the link {:?}", shown(path));
         let name = path.strip_prefix("/dev").unwrap_or(path);
-        match fd::symlink(&dev, name, target) {
+        match fd::symlink(dev, name, target) {
             // What an image or a mount has put there stays.
             Err(error) if error.errno == Errno::EEXIST => {}
             done => done.doing(doing)?,
         }
     }
-    spent.put(dev);
     Ok(())
 }
 

@@ -1,26 +1,31 @@
 //! Masked and read-only paths. The cover for a file is the host's null device, verified, opened before anything of the container
 //! could be in its place (CVE-2025-31133); directories are covered by one empty read-only tmpfs.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::SFlag;
 
-use super::place::Spent;
+use super::place::{Places, Spent};
 use super::root::{RootFd, shown};
 use super::{Doing, Error};
 use crate::plan::Mount;
 use crate::sys::fd::{self, Resolve};
-use crate::sys::mount::{self, FsContext, MountAttr};
-use crate::sys::{self, Errno};
+use crate::sys::mount::{self, FsContext, Made, MountAttr};
+use crate::sys::{self, Errno, directory};
 
 const NULL_DEVICE: (u64, u64) = (1, 3);
+const COVER: u64 =
+    libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+/// Directories that a procfs has had as long as there have been containers: no symlinks, which would have to be followed.
+const PLAIN_IN_PROC: [&str; 4] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"];
 
 /// Covers each path that exists, files with `null` if that was made before. Anything but a path's absence is an error: one that cannot be
 /// masked must not be left open.
 pub(super) fn hide(
     root: &RootFd,
+    places: &Places,
     null: Option<OwnedFd>,
     paths: &[PathBuf],
     spent: &mut Spent,
@@ -28,12 +33,10 @@ pub(super) fn hide(
     let mut covers = Covers { null, ..Covers::default() };
     for path in paths {
         let doing = || format!("masking {:?}", shown(path));
-        let Some(target) = root.find_if_there(path).doing(doing)? else { continue };
-        let kind = fd::file_type(&fd::stat(&target).doing(doing)?);
-        covers.attach(&target, kind == SFlag::S_IFDIR, spent).doing(doing)?;
-        spent.put(target);
+        let Some((target, kind)) = find(root, places, path).doing(doing)? else { continue };
+        covers.attach(target, kind == SFlag::S_IFDIR, spent).doing(doing)?;
     }
-    covers.file.into_iter().chain(covers.directory).for_each(|cover| spent.put(cover));
+    covers.file.into_iter().chain(covers.directory).for_each(|cover| cover.spend(spent));
     Ok(())
 }
 
@@ -41,61 +44,125 @@ pub(super) fn hide(
 /// it was asked for, so does all else that is mounted below.
 pub(super) fn read_only(
     root: &RootFd,
+    places: &Places,
     paths: &[PathBuf],
     mounts: &[Mount],
     spent: &mut Spent,
 ) -> Result<(), Error> {
     for path in paths {
         let doing = || format!("making {:?} read-only", shown(path));
-        let Some(target) = root.find_if_there(path).doing(doing)? else { continue };
+        let target = match places.in_own(path) {
+            Some((proc, name)) if PLAIN_IN_PROC.iter().any(|plain| path == Path::new(plain)) => {
+                Target::Name(proc, name)
+            }
+            _ => match root.find_if_there(path).doing(doing)? {
+                Some(found) => Target::Open(found),
+                None => continue,
+            },
+        };
+        let (dir, name) = target.place();
         let change = MountAttr { set: libc::MOUNT_ATTR_RDONLY, ..MountAttr::default() };
         let is_below = |mount: &Mount| mount.destination.starts_with(path) && mount.destination != *path;
-        let tree = if mounts.iter().any(is_below) {
-            let tree = mount::clone_tree(&target, Path::new(""), true, false).doing(doing)?;
-            mount::set_attributes(&tree, change, false).doing(doing)?;
-            tree
-        } else {
-            mount::clone_tree_with(change, &target, Path::new(""), true).doing(doing)?
+        let tree = match mounts.iter().any(is_below) {
+            true => mount::clone_tree(dir, name, true, false)
+                .and_then(|tree| mount::set_attributes(&tree, change, false).map(|()| tree)),
+            false => mount::clone_tree_with(change, dir, name, true),
         };
-        mount::attach(&tree, &target, Path::new("")).doing(doing)?;
+        let tree = match tree {
+            // A kernel without it.
+            Err(error) if error.errno == Errno::ENOENT && !name.as_os_str().is_empty() => continue,
+            tree => tree.doing(doing)?,
+        };
+        mount::attach(&tree, dir, name).doing(doing)?;
         spent.put(tree);
-        spent.put(target);
+        target.spend(spent);
     }
     Ok(())
 }
 
-/// Covers, made when first needed. The first one of each kind is kept: the others are copies of it, with its attributes.
-#[derive(Debug, Default)]
-struct Covers {
-    null: Option<OwnedFd>,
-    file: Option<OwnedFd>,
-    directory: Option<OwnedFd>,
+/// What is covered: an open file, or one name in a file system that keg has made.
+enum Target<'a> {
+    Open(OwnedFd),
+    Name(&'a OwnedFd, &'a Path),
 }
 
-impl Covers {
-    fn attach(&mut self, target: impl AsFd, is_directory: bool, spent: &mut Spent) -> sys::Result<()> {
+impl Target<'_> {
+    fn place(&self) -> (BorrowedFd<'_>, &Path) {
+        match self {
+            Self::Open(file) => (file.as_fd(), Path::new("")),
+            Self::Name(dir, name) => (dir.as_fd(), name),
+        }
+    }
+
+    fn spend(self, spent: &mut Spent) {
+        match self {
+            Self::Open(file) => spent.put(file),
+            Self::Name(..) => {}
+        }
+    }
+}
+
+/// What `path` leads to, if to anything, and its type.
+fn find<'a>(root: &RootFd, places: &'a Places, path: &'a Path) -> sys::Result<Option<(Target<'a>, SFlag)>> {
+    if let Some((dir, name)) = places.in_own(path) {
+        match fd::stat_if_there(dir, name)?.map(|stat| fd::file_type(&stat)) {
+            None => return Ok(None),
+            Some(SFlag::S_IFLNK) => {}
+            Some(kind) => return Ok(Some((Target::Name(dir, name), kind))),
+        }
+    }
+    let Some(found) = root.find_if_there(path)? else { return Ok(None) };
+    let kind = fd::file_type(&fd::stat(&found)?);
+    Ok(Some((Target::Open(found), kind)))
+}
+
+/// Covers, made when first needed. The first one of each kind is kept: the others are copies of it, with its attributes.
+#[derive(Default)]
+struct Covers<'a> {
+    null: Option<OwnedFd>,
+    file: Option<Target<'a>>,
+    directory: Option<Target<'a>>,
+}
+
+impl<'a> Covers<'a> {
+    fn attach(&mut self, target: Target<'a>, is_directory: bool, spent: &mut Spent) -> sys::Result<()> {
+        let (dir, name) = target.place();
         let first = if is_directory { &mut self.directory } else { &mut self.file };
         if let Some(attached) = first {
-            let copy = mount::clone_tree(attached, Path::new(""), false, false)?;
-            mount::attach(&copy, target, Path::new(""))?;
+            let (from, covered) = attached.place();
+            let copy = mount::clone_tree(from, covered, false, false)?;
+            mount::attach(&copy, dir, name)?;
             spent.put(copy);
+            target.spend(spent);
             return Ok(());
         }
-        let made = match self.null.take_if(|_| !is_directory) {
-            Some(null) => null,
-            None if is_directory => empty_directory(spent)?,
-            None => null_file(spent)?,
+        let made = match (is_directory, &target) {
+            (true, Target::Name(dir, name)) if cover_by_name(dir, name)? => {
+                *first = Some(target);
+                return Ok(());
+            }
+            (true, _) => empty_directory(spent)?,
+            (false, _) => self.null.take().map_or_else(|| null_file(spent), Ok)?,
         };
-        mount::attach(&made, target, Path::new(""))?;
-        *first = Some(made);
+        mount::attach(&made, dir, name)?;
+        *first = Some(Target::Open(made));
+        target.spend(spent);
         Ok(())
     }
+}
+
+/// The empty read-only tmpfs over a directory that no symlink is in the place of. False: it has to be made the other way.
+fn cover_by_name(dir: &OwnedFd, name: &Path) -> sys::Result<bool> {
+    let (fstype, options) = ("tmpfs", "nr_inodes=2".to_owned());
+    let what = Made { fstype, source: Some(Path::new(fstype)), attributes: COVER, options };
+    directory::change_dir(dir)?;
+    Ok(mount::make_here(name, &what).is_ok())
 }
 
 /// A copy of the mount of the null device, detached and read-only.
 pub(super) fn null_file(spent: &mut Spent) -> sys::Result<OwnedFd> {
     let null = null_device()?;
-    let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
+    let set = COVER & !libc::MOUNT_ATTR_NODEV;
     let change = MountAttr { set, ..MountAttr::default() };
     let cover = mount::clone_tree_with(change, &null, Path::new(""), false)?;
     spent.put(null);
@@ -107,9 +174,7 @@ fn empty_directory(spent: &mut Spent) -> sys::Result<OwnedFd> {
     let context = FsContext::open("tmpfs")?;
     context.set("source", Some(b"tmpfs"))?;
     context.set("nr_inodes", Some(b"2"))?;
-    let cover = context.mount(
-        libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC,
-    )?;
+    let cover = context.mount(COVER)?;
     spent.put(context);
     Ok(cover)
 }

@@ -144,12 +144,16 @@ impl<'a> Rootfs<'a> {
             mounts::perform(self, index, entry)?;
             timing::lap_with(|| format!("mount {}", entry.destination.display()));
         }
+        if has_hooks(self.plan) {
+            // They are run where init is.
+            self.places.leave().doing(|| "leaving a mount".to_owned())?;
+        }
         Ok(())
     }
 
     /// Makes device nodes and the links of /dev.
     pub fn devices(&mut self) -> Result<(), Error> {
-        devices::make(&self.root, self.plan, &mut self.spent)?;
+        devices::make(&self.root, self.places.find_own(Path::new("/dev")), self.plan, &mut self.spent)?;
         timing::lap("devices");
         Ok(())
     }
@@ -169,9 +173,19 @@ impl<'a> Rootfs<'a> {
             mount::set_attributes(&made, read_only, false).doing(|| "making a mount read-only".to_owned())?;
             self.spent.put(made);
         }
-        mask::read_only(&self.root, &self.plan.readonly_paths, &self.plan.mounts, &mut self.spent)?;
+        if has_hooks(self.plan) {
+            // They may have mounted.
+            self.places.forget();
+        }
+        mask::read_only(
+            &self.root,
+            &self.places,
+            &self.plan.readonly_paths,
+            &self.plan.mounts,
+            &mut self.spent,
+        )?;
         let null = self.sources.take_null().doing(|| "making the cover of masked files".to_owned())?;
-        mask::hide(&self.root, null, &self.plan.masked_paths, &mut self.spent)?;
+        mask::hide(&self.root, &self.places, null, &self.plan.masked_paths, &mut self.spent)?;
         timing::lap("masked and read-only paths");
         Ok(())
     }
@@ -216,6 +230,12 @@ pub fn has_own_mounts(plan: &Plan) -> bool {
     let namespaces = &plan.namespaces;
     namespaces.new.contains(NamespaceKind::Mount)
         || namespaces.join.iter().any(|join| join.kind == NamespaceKind::Mount)
+}
+
+/// Whether somebody else is let into the mount namespace before the root is entered.
+fn has_hooks(plan: &Plan) -> bool {
+    let hooks = &plan.hooks;
+    [&hooks.prestart, &hooks.create_runtime, &hooks.create_container].iter().any(|list| !list.is_empty())
 }
 
 /// The mount that is on top at the root directory, for containers whose root is attached in the host's own mount namespace.

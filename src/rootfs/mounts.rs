@@ -10,11 +10,14 @@ use super::root::{Leaf, RootFd, shown};
 use super::{Doing, Error, Rootfs, cgroups, propagation_flag};
 use crate::plan::{AttributeChange, FsOption, Mount, MountKind, MountLabel};
 use crate::sys::fd;
-use crate::sys::mount::{self, FsContext, MountAttr};
+use crate::sys::mount::{self, FsContext, Made, MountAttr};
 use crate::sys::{self, Errno, xattr};
+use crate::types::NamespaceKind;
 
 /// The message queues of an ipc namespace are one file system instance, made with the namespace: no mount option can label it.
 const MQUEUE: &str = "mqueue";
+const TMPFS: &str = "tmpfs";
+const CLOSED: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
 
 /// What is being done, for messages: `mounting "proc" to "/proc" (mounts[0])`.
 pub(super) fn doing(entry: &Mount) -> String {
@@ -63,6 +66,14 @@ fn needs_plain(fstype: &str) -> bool {
 /// Makes a new instance of a file system, and attaches it.
 fn filesystem(work: &mut Rootfs<'_>, entry: &Mount) -> sys::Result<()> {
     let MountKind::Filesystem { fstype, source, options, copy_up } = &entry.kind else { return Ok(()) };
+    if let Some(made) = whole(work, entry)
+        && work.places.make(&entry.destination, &made)?
+    {
+        if fstype == TMPFS {
+            work.places.mark_empty(&entry.destination);
+        }
+        return Ok(());
+    }
     let context = FsContext::open(fstype)?;
     if let Some(source) = source {
         context.set("source", Some(source.as_os_str().as_bytes()))?;
@@ -75,7 +86,7 @@ fn filesystem(work: &mut Rootfs<'_>, entry: &Mount) -> sys::Result<()> {
     if let Some(MountLabel { option, label }) = label.filter(|_| fstype != MQUEUE) {
         context.set(option, Some(label.as_bytes()))?;
     }
-    let inherits_mode = fstype == "tmpfs" && !options.iter().any(|option| option.key == "mode");
+    let inherits_mode = fstype == TMPFS && !options.iter().any(|option| option.key == "mode");
     // A directory that is made for it has no mode to inherit: everybody may write to the tmpfs then, as is its default.
     let covered_before = if inherits_mode { work.root.find(&entry.destination).ok() } else { None };
     let covered = match inherits_mode || *copy_up || entry.destination_nofollow {
@@ -99,22 +110,54 @@ fn filesystem(work: &mut Rootfs<'_>, entry: &Mount) -> sys::Result<()> {
         let AttributeChange { set, clear } = entry.recursive_attributes;
         mount::set_attributes(&made, MountAttr { set, clear, ..MountAttr::default() }, true)?;
     }
-    match covered {
+    let in_root = match covered {
         Some(covered) => {
             work.places.forget();
-            mount::attach(&made, covered, Path::new(""))?;
+            mount::attach(&made, covered, Path::new("")).map(|()| false)?
         }
         None => work.places.attach(&work.root, &made, &entry.destination, needs_plain(fstype))?,
-    }
-    if fstype == "tmpfs" && !copy_up {
+    };
+    if fstype == TMPFS && !copy_up {
         work.places.mark_empty(&entry.destination);
     }
     propagate(entry, &made)?;
+    let alone = work.plan.namespaces.new.contains(NamespaceKind::Mount) && entry.propagation.is_none();
     match entry.read_only_last {
         true => work.read_only_last.push(made),
+        false if in_root && alone && matches!(fstype.as_str(), TMPFS | "proc" | "sysfs") => {
+            work.places.own(&entry.destination, made);
+        }
         false => work.spent.put(made),
     }
     Ok(())
+}
+
+/// The entry as mount(2) takes it, if it is no more than a new file system that any directory will do for.
+fn whole<'a>(work: &Rootfs<'_>, entry: &'a Mount) -> Option<Made<'a>> {
+    let MountKind::Filesystem { fstype, source, options, copy_up: false } = &entry.kind else { return None };
+    let has_mode = options.iter().any(|option| option.key == "mode");
+    let is_simple = matches!(fstype.as_str(), "devpts" | MQUEUE) || (fstype == TMPFS && has_mode);
+    let attributes = entry.attributes.set;
+    if !is_simple
+        || work.label.is_some()
+        || entry.destination_nofollow
+        || entry.read_only_last
+        || entry.propagation.is_some()
+        || !entry.recursive_attributes.is_empty()
+        || attributes & !CLOSED != 0
+    {
+        return None;
+    }
+    let mut all = String::new();
+    for FsOption { key, value } in options.iter().filter(|option| option.key != "newinstance") {
+        let (equals, value) = value.as_ref().map_or(("", ""), |value| ("=", value));
+        if key.contains(',') || value.contains(',') {
+            return None;
+        }
+        let comma = if all.is_empty() { "" } else { "," };
+        all.extend([comma, key, equals, value]);
+    }
+    Some(Made { fstype, source: source.as_deref(), attributes, options: all })
 }
 
 /// Gives a copied tree its attributes, and attaches it.
@@ -122,11 +165,13 @@ fn bind(work: &mut Rootfs<'_>, entry: &Mount, tree: OwnedFd) -> sys::Result<()> 
     change(entry, &tree)?;
     match fd::file_type(&fd::stat(&tree)?) {
         SFlag::S_IFDIR if !entry.destination_nofollow => {
-            work.places.attach(&work.root, &tree, &entry.destination, false)?;
+            work.places.attach(&work.root, &tree, &entry.destination, false).map(drop)?;
         }
         kind => {
             let leaf = if kind == SFlag::S_IFDIR { Leaf::Directory } else { Leaf::File };
-            work.places.forget();
+            if leaf == Leaf::Directory {
+                work.places.forget();
+            }
             mount::attach(&tree, target(&work.root, entry, leaf)?, Path::new(""))?;
         }
     }

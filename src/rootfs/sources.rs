@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::SFlag;
 
 use super::place::Spent;
-use super::{Doing, Error, mask, mounts};
+use super::{Doing, Error, has_hooks, mask, mounts};
 use crate::plan::{Mount, MountKind, Plan, PropagationKind};
 use crate::sys::fd;
 use crate::sys::mount::{self, FsContext, MountAttr, SLAVE};
@@ -189,7 +189,7 @@ const MANY: usize = 50;
 /// then. Not where somebody may look for them there: a hook, a file system, or a mount whose source lies in the container's root. Not
 /// where init needs a path of the host's later: a symlink to be copied, a label set through /proc, a device of the host's.
 pub fn can_be_apart(plan: &Plan) -> bool {
-    let (namespaces, hooks) = (&plan.namespaces, &plan.hooks);
+    let namespaces = &plan.namespaces;
     let is_found = |entry: &Mount| match &entry.kind {
         MountKind::Bind { source, copy_symlink, .. } => !copy_symlink && !source.starts_with(&plan.rootfs),
         MountKind::Filesystem { fstype, .. } => SELF_CONTAINED.contains(&fstype.as_str()),
@@ -201,9 +201,7 @@ pub fn can_be_apart(plan: &Plan) -> bool {
         && !namespaces.join.iter().any(|join| join.kind == NamespaceKind::User)
         && plan.pivot
         && !plan.bind_devices
-        && hooks.prestart.is_empty()
-        && hooks.create_runtime.is_empty()
-        && hooks.create_container.is_empty()
+        && !has_hooks(plan)
         && plan.mounts.iter().all(is_found)
         && plan.mounts.iter().filter(is_bind).count() <= MANY
         && (plan.mount_label.is_none() || !kernel::has_selinux())

@@ -21,6 +21,8 @@ const FIRST_READ: usize = 4096;
 pub enum Resolve {
     /// As any program would: used for host paths that the caller of keg named.
     Host,
+    /// The same, and no symlink is on the way: ELOOP.
+    HostPlain,
     /// The directory fd is `/`: symlinks and `..` stay inside; magic links are refused.
     InRoot,
     /// Nothing may leave the directory, symlinks are refused, no other mount is entered.
@@ -37,6 +39,7 @@ impl Resolve {
     fn flags(self) -> u64 {
         match self {
             Self::Host => 0,
+            Self::HostPlain => libc::RESOLVE_NO_SYMLINKS,
             Self::InRoot => libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS,
             Self::Beneath => libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_XDEV,
             Self::BeneathMounts => libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS,
@@ -191,8 +194,19 @@ pub fn stat(fd: impl AsFd) -> Result<FileStat> {
 
 /// fstatat(2) of a name below `dir`; a symlink is described, not followed.
 pub fn stat_at(dir: impl AsFd, name: &Path) -> Result<FileStat> {
-    nix::sys::stat::fstatat(&dir, name, AtFlags::AT_SYMLINK_NOFOLLOW)
-        .named(|| format!("fstatat({}, {name:?})", show_fd(&dir)))
+    nix::sys::stat::fstatat(&dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).named(|| stating(&dir, name))
+}
+
+/// As [`stat_at`]; `None` if there is no such name.
+pub fn stat_if_there(dir: impl AsFd, name: &Path) -> Result<Option<FileStat>> {
+    match nix::sys::stat::fstatat(&dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Err(Errno::ENOENT) => Ok(None),
+        done => done.map(Some).named(|| stating(&dir, name)),
+    }
+}
+
+fn stating(dir: impl AsFd, name: &Path) -> String {
+    format!("fstatat({}, {name:?})", show_fd(&dir))
 }
 
 /// The type bits of a file's mode.
@@ -334,16 +348,6 @@ pub fn names<'a>(dir: impl AsFd + 'a) -> Result<impl Iterator<Item = Result<Path
         |entry: nix::dir::Entry| PathBuf::from(std::ffi::OsStr::from_bytes(entry.file_name().to_bytes()));
     let names = stream.into_iter().map(move |entry| entry.map(name).named(&call));
     Ok(names.filter(|name| !matches!(name, Ok(name) if name.as_os_str() == "." || name.as_os_str() == "..")))
-}
-
-/// fchdir(2)
-pub fn change_dir(dir: impl AsFd) -> Result<()> {
-    nix::unistd::fchdir(&dir).named(|| format!("fchdir({})", show_fd(&dir)))
-}
-
-/// getcwd(2). ENOENT if the working directory lies outside the root.
-pub fn current_dir() -> Result<PathBuf> {
-    nix::unistd::getcwd().named(|| "getcwd()".to_owned())
 }
 
 /// faccessat2(2), Linux 5.8: whether the effective user may execute the file that `fd` is.

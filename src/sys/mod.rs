@@ -7,6 +7,7 @@ pub mod cgroup;
 pub mod credentials;
 pub mod dbus;
 pub mod descriptors;
+pub mod directory;
 pub mod entry;
 pub mod error;
 pub mod fd;

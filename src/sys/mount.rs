@@ -9,7 +9,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
-use nix::mount::MntFlags;
+use nix::mount::{MntFlags, MsFlags};
 
 use super::error::{Named, Result, show_fd};
 
@@ -147,7 +147,7 @@ pub fn clone_tree_with(
                 size_of::<libc::mount_attr>(),
             )
         };
-        if fd >= 0 {
+        if fd >= 0 || Errno::last() == Errno::ENOENT {
             return take_fd(fd).named(|| format!("open_tree_attr({}, {path:?})", show_fd(&dir)));
         }
         // It is not there, or a filter around keg does not know it; anything else the two calls say better.
@@ -206,20 +206,39 @@ fn move_mount(mount: impl AsFd, target: impl AsFd, name: &Path) -> nix::Result<(
     Errno::result(result).map(drop)
 }
 
-/// mount(2) with MS_BIND: attaches the mount at `source`, without those below it, to the one name `name` in `directory`. For names that
-/// are known not to be symlinks: they would be followed. One call in place of two, and no descriptor. The working directory is `/`
-/// afterwards.
-pub fn bind_names<'a>(
-    directory: impl AsFd,
-    binds: impl IntoIterator<Item = (&'a Path, PathBuf)>,
-) -> Result<()> {
-    nix::unistd::fchdir(&directory).named(|| format!("fchdir({})", show_fd(&directory)))?;
-    for (name, source) in binds {
-        let none = None::<&str>;
-        nix::mount::mount(Some(&source), name, none, nix::mount::MsFlags::MS_BIND, none)
-            .named(|| format!("mount({source:?}, {name:?}, MS_BIND)"))?;
-    }
-    nix::unistd::chdir("/").named(|| "chdir(\"/\")".to_owned())
+/// A file system as mount(2) takes it.
+#[derive(Debug)]
+pub struct Made<'a> {
+    /// Its type.
+    pub fstype: &'a str,
+    /// What the mount table shows as its source.
+    pub source: Option<&'a Path>,
+    /// `MOUNT_ATTR_*`, of those that are the same bits of mount(2). Read-only is the whole file system then.
+    pub attributes: u64,
+    /// Its options, with commas between.
+    pub options: String,
+}
+
+impl Made<'_> {
+    const ATTRIBUTES: u64 =
+        libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+}
+
+/// mount(2) over one name in the working directory, which must be known not to be a symlink: it would be followed. One call in place of
+/// six and more.
+pub fn make_here(name: &Path, made: &Made<'_>) -> Result<()> {
+    let flags = MsFlags::from_bits_truncate((made.attributes & Made::ATTRIBUTES) as libc::c_ulong);
+    let options = Some(made.options.as_str()).filter(|options| !options.is_empty());
+    nix::mount::mount(made.source, name, Some(made.fstype), flags, options)
+        .named(|| format!("mount({}, {name:?}, {:?})", made.fstype, made.options))
+}
+
+/// mount(2) with MS_BIND: attaches the mount at `source`, without those below it, to one name in the working directory, which must be
+/// known not to be a symlink. One call in place of two, and no descriptor.
+pub fn bind_here(name: &Path, source: &Path) -> Result<()> {
+    let none = None::<&str>;
+    nix::mount::mount(Some(source), name, none, MsFlags::MS_BIND, none)
+        .named(|| format!("mount({source:?}, {name:?}, MS_BIND)"))
 }
 
 /// What mount_setattr(2) changes.
@@ -331,7 +350,7 @@ pub fn unescape(text: &str) -> PathBuf {
 pub fn change_root(root: impl AsFd) -> Result<()> {
     nix::unistd::fchdir(&root).named(|| format!("fchdir({})", show_fd(&root)))?;
     nix::unistd::chroot(".").named(|| "chroot(\".\")".to_owned())?;
-    nix::unistd::chdir("/").named(|| "chdir(\"/\")".to_owned())
+    super::directory::change_dir_to_root()
 }
 
 /// umount2(2) with MNT_DETACH of a host path, a final symlink not followed.
