@@ -214,10 +214,8 @@ fn spawn(
     let (link, init_link) = link::pair()?;
     let score = plan.process.as_ref().and_then(|process| process.oom_score_adj);
     let staged = init::needs_stage(&plan.namespaces);
-    let few_mounts = match !staged && rootfs::can_be_apart(plan) {
-        true => namespace::with_few_mounts(proc),
-        false => None,
-    };
+    let few_mounts = if staged { None } else { namespace::with_few_mounts(proc) };
+    let few_mounts = few_mounts.filter(|_| rootfs::can_be_apart(plan));
     let namespaces = match (staged, &few_mounts) {
         (true, _) => NamespaceSet::EMPTY,
         (false, None) => init::cloned(&plan.namespaces),

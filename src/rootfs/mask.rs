@@ -9,10 +9,10 @@ use nix::sys::stat::SFlag;
 
 use super::place::{Places, Spent};
 use super::root::{RootFd, shown};
-use super::{Doing, Error};
+use super::{Doing, Error, Sources};
 use crate::plan::Mount;
 use crate::sys::fd::{self, Resolve};
-use crate::sys::mount::{self, FsContext, Made, MountAttr};
+use crate::sys::mount::{self, FsContext, Made, MountAttr, SLAVE};
 use crate::sys::{self, Errno, directory};
 
 const NULL_DEVICE: (u64, u64) = (1, 3);
@@ -21,20 +21,19 @@ const COVER: u64 =
 /// Directories that a procfs has had as long as there have been containers: no symlinks, which would have to be followed.
 const PLAIN_IN_PROC: [&str; 4] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"];
 
-/// Covers each path that exists, files with `null` if that was made before. Anything but a path's absence is an error: one that cannot be
-/// masked must not be left open.
+/// Covers each path that exists. Anything but a path's absence is an error: one that cannot be masked must not be left open.
 pub(super) fn hide(
     root: &RootFd,
     places: &Places,
-    null: Option<OwnedFd>,
+    sources: &mut Sources,
     paths: &[PathBuf],
     spent: &mut Spent,
 ) -> Result<(), Error> {
-    let mut covers = Covers { null, ..Covers::default() };
+    let mut covers = Covers::default();
     for path in paths {
         let doing = || format!("masking {:?}", shown(path));
         let Some((target, kind)) = find(root, places, path).doing(doing)? else { continue };
-        covers.attach(target, kind == SFlag::S_IFDIR, spent).doing(doing)?;
+        covers.attach(target, kind == SFlag::S_IFDIR, sources, spent).doing(doing)?;
     }
     covers.file.into_iter().chain(covers.directory).for_each(|cover| cover.spend(spent));
     Ok(())
@@ -119,13 +118,18 @@ fn find<'a>(root: &RootFd, places: &'a Places, path: &'a Path) -> sys::Result<Op
 /// Covers, made when first needed. The first one of each kind is kept: the others are copies of it, with its attributes.
 #[derive(Default)]
 struct Covers<'a> {
-    null: Option<OwnedFd>,
     file: Option<Target<'a>>,
     directory: Option<Target<'a>>,
 }
 
 impl<'a> Covers<'a> {
-    fn attach(&mut self, target: Target<'a>, is_directory: bool, spent: &mut Spent) -> sys::Result<()> {
+    fn attach(
+        &mut self,
+        target: Target<'a>,
+        is_directory: bool,
+        sources: &mut Sources,
+        spent: &mut Spent,
+    ) -> sys::Result<()> {
         let (dir, name) = target.place();
         let first = if is_directory { &mut self.directory } else { &mut self.file };
         if let Some(attached) = first {
@@ -142,7 +146,7 @@ impl<'a> Covers<'a> {
                 return Ok(());
             }
             (true, _) => empty_directory(spent)?,
-            (false, _) => self.null.take().map_or_else(|| null_file(spent), Ok)?,
+            (false, _) => sources.take_null()?.map_or_else(|| null_file(spent), Ok)?,
         };
         mount::attach(&made, dir, name)?;
         *first = Some(Target::Open(made));
@@ -159,11 +163,10 @@ fn cover_by_name(dir: &OwnedFd, name: &Path) -> sys::Result<bool> {
     Ok(mount::make_here(name, &what).is_ok())
 }
 
-/// A copy of the mount of the null device, detached and read-only.
+/// A copy of the mount of the null device, detached and read-only. What is mounted over it is not seen on the host.
 pub(super) fn null_file(spent: &mut Spent) -> sys::Result<OwnedFd> {
-    let null = null_device()?;
-    let set = COVER & !libc::MOUNT_ATTR_NODEV;
-    let change = MountAttr { set, ..MountAttr::default() };
+    let null = null_device(Path::new("/dev/null"))?;
+    let change = MountAttr { set: COVER & !libc::MOUNT_ATTR_NODEV, ..SLAVE };
     let cover = mount::clone_tree_with(change, &null, Path::new(""), false)?;
     spent.put(null);
     Ok(cover)
@@ -179,16 +182,12 @@ fn empty_directory(spent: &mut Spent) -> sys::Result<OwnedFd> {
     Ok(cover)
 }
 
-/// The host's `/dev/null`, which must be the null device.
-fn null_device() -> sys::Result<OwnedFd> {
-    let null =
-        fd::open(fd::cwd(), Path::new("/dev/null"), Resolve::Host, OFlag::O_PATH | OFlag::O_NOFOLLOW, 0)?;
+/// The host's null device, if it is one.
+pub(super) fn null_device(path: &Path) -> sys::Result<OwnedFd> {
+    let null = fd::open(fd::cwd(), path, Resolve::Host, OFlag::O_PATH | OFlag::O_NOFOLLOW, 0)?;
     match is_device(&null, SFlag::S_IFCHR, NULL_DEVICE)? {
         true => Ok(null),
-        false => Err(sys::Error {
-            call: "open(\"/dev/null\") as the null device".to_owned(),
-            errno: Errno::ENODEV,
-        }),
+        false => Err(sys::Error { call: format!("open({path:?}) as the null device"), errno: Errno::ENODEV }),
     }
 }
 

@@ -98,21 +98,32 @@ fn open_in_place(plan: &Plan, sources: &mut Sources, spent: &mut Spent) -> Resul
 }
 
 /// Opens all that the container has of the host's mounts, as slaves of theirs, leaves the host's mount namespace for a copy of `few`, and
-/// attaches the root directory's tree over its root.
-fn open_apart(plan: &Plan, sources: &mut Sources, few: &OwnedFd, spent: &mut Spent) -> Result<RootFd, Error> {
+/// attaches the root directory's tree over its root. `None`: it could not, and is in the host's mount namespace.
+fn open_apart(
+    plan: &Plan,
+    sources: &mut Sources,
+    few: &OwnedFd,
+    spent: &mut Spent,
+) -> Result<Option<RootFd>, Error> {
     let path = &plan.rootfs;
-    let doing = || format!("opening the root directory {path:?}");
-    sources.open_all(plan, spent)?;
-    let tree = mount::clone_tree(open_root(path).doing(doing)?, Path::new(""), true, false).doing(doing)?;
-    mount::set_attributes(&tree, mount::SLAVE, true).doing(doing)?;
-    // Who may not join it copies the host's.
-    namespace::join(few, NamespaceKind::Mount).unwrap_or(());
-    namespace::make(NamespaceSet::from_iter([NamespaceKind::Mount]))
-        .and_then(|()| mount::set_root_propagation(libc::MS_SLAVE, true))
-        .doing(|| "making a mount namespace".to_owned())?;
-    let tree = sources.leave_host(&tree).doing(doing)?;
+    let Some(tree) = sources.open_all(plan, spent) else { return Ok(None) };
+    let back = || "going back to the host's mount namespace".to_owned();
+    let (home, root) = (namespace::own(NamespaceKind::Mount), open_root(Path::new("/")));
+    let (home, root) = (home.doing(back)?, root.doing(back)?);
+    if namespace::join(few, NamespaceKind::Mount).is_err() {
+        sources.forget_opened();
+        return Ok(None);
+    }
+    let Ok(stage) = sources::Stage::make() else {
+        sources.forget_opened();
+        namespace::join(&home, NamespaceKind::Mount).and_then(|()| mount::change_root(&root)).doing(back)?;
+        return Ok(None);
+    };
+    [home, root].into_iter().for_each(|file| spent.put(file));
+    let tree = sources.leave_host(&stage, tree).doing(|| format!("opening the root directory {path:?}"))?;
+    spent.put(stage);
     mount::attach(&tree, fd::cwd(), Path::new("/")).doing(|| attaching(path))?;
-    Ok(RootFd::new(tree))
+    Ok(Some(RootFd::new(tree)))
 }
 
 fn open_root(path: &Path) -> sys::Result<OwnedFd> {
@@ -129,8 +140,14 @@ impl<'a> Rootfs<'a> {
     pub fn open(plan: &'a Plan, mut sources: Sources, few: Option<&OwnedFd>) -> Result<Self, Error> {
         let label = plan.mount_label.as_ref().filter(|_| kernel::has_selinux());
         let mut spent = Spent::default();
-        let root = match few {
-            Some(few) => open_apart(plan, &mut sources, few, &mut spent)?,
+        let apart = few.map(|few| open_apart(plan, &mut sources, few, &mut spent)).transpose()?;
+        if let Some(None) = apart {
+            // In the usual way it succeeds, or the usual words say why not.
+            namespace::make(NamespaceSet::from_iter([NamespaceKind::Mount]))
+                .doing(|| "making a mount namespace".to_owned())?;
+        }
+        let root = match apart.flatten() {
+            Some(root) => root,
             None => open_in_place(plan, &mut sources, &mut spent)?,
         };
         timing::lap("open the root directory");
@@ -184,8 +201,7 @@ impl<'a> Rootfs<'a> {
             &self.plan.mounts,
             &mut self.spent,
         )?;
-        let null = self.sources.take_null().doing(|| "making the cover of masked files".to_owned())?;
-        mask::hide(&self.root, &self.places, null, &self.plan.masked_paths, &mut self.spent)?;
+        mask::hide(&self.root, &self.places, &mut self.sources, &self.plan.masked_paths, &mut self.spent)?;
         timing::lap("masked and read-only paths");
         Ok(())
     }

@@ -7,22 +7,24 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::SFlag;
 
 use super::place::Spent;
-use super::{Doing, Error, has_hooks, mask, mounts};
+use super::{Doing, Error, has_hooks, mask, mounts, open_root};
 use crate::plan::{Mount, MountKind, Plan, PropagationKind};
 use crate::sys::fd;
 use crate::sys::mount::{self, FsContext, MountAttr, SLAVE};
-use crate::sys::{self, Errno, kernel};
-use crate::types::NamespaceKind;
+use crate::sys::{self, Errno, kernel, namespace};
+use crate::types::{NamespaceKind, NamespaceSet};
 
 /// Trees of the host that init could not open itself, or would open too late.
 #[derive(Debug, Default)]
 pub struct Sources {
     /// By the index of the mount and, for version 1, that of the hierarchy.
     trees: BTreeMap<(usize, usize), OwnedFd>,
+    /// Those of them that were opened to leave the host's mount namespace.
+    opened: Vec<(usize, usize)>,
     /// What files are masked with.
     null: Option<OwnedFd>,
-    /// Where they are copied, when the host's mount namespace is left behind.
-    stage: Option<Stage>,
+    /// They are attached on a stage.
+    staged: bool,
 }
 
 /// User namespaces, by the index of the mount whose ids they map.
@@ -32,20 +34,26 @@ impl Sources {
     /// Takes the tree of the mount with this index: a bind's, or that of a cgroup hierarchy. It is a copy, made now: mount tables are in
     /// the order in which mounts were made, and readers expect that of config.json.
     pub(super) fn take(&mut self, mount: usize, hierarchy: usize) -> sys::Result<Option<OwnedFd>> {
-        let Some(tree) = self.trees.remove(&(mount, hierarchy)) else { return Ok(None) };
-        match &mut self.stage {
-            Some(stage) => stage.copy(&tree).map(Some),
-            // Before Linux 6.15 a tree that is in no namespace cannot be copied.
-            None => Ok(Some(copy(&tree).unwrap_or(tree))),
-        }
+        let tree = self.trees.remove(&(mount, hierarchy));
+        tree.map(|tree| self.copy(tree)).transpose()
     }
 
     /// Takes the cover of masked files, if the host's null device is out of reach.
     pub(super) fn take_null(&mut self) -> sys::Result<Option<OwnedFd>> {
-        match (self.null.take(), &mut self.stage) {
-            (Some(null), Some(stage)) => stage.copy(&null).map(Some),
-            (null, _) => Ok(null),
+        let null = self.null.take();
+        null.map(|null| self.copy(null)).transpose()
+    }
+
+    fn copy(&self, tree: OwnedFd) -> sys::Result<OwnedFd> {
+        let copied = mount::clone_tree(&tree, Path::new(""), true, false);
+        if self.staged {
+            // The host would see it go with the stage.
+            let private = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
+            mount::set_attributes(&tree, private, true)?;
+            return copied;
         }
+        // Before Linux 6.15 a tree that is in no namespace cannot be copied.
+        Ok(copied.unwrap_or(tree))
     }
 
     fn has(&self, mount: usize) -> bool {
@@ -92,10 +100,21 @@ impl Sources {
         self.open_binds(plan, is_shared)
     }
 
-    /// Opens, in the host's mount namespace, all that was not opened yet. What is not to stay in the host's peer groups leaves them.
-    pub(super) fn open_all(&mut self, plan: &Plan, spent: &mut Spent) -> Result<(), Error> {
+    /// Opens, in the host's mount namespace, all that was not opened yet. What is not to stay in the host's peer groups leaves them. The
+    /// root directory's tree comes back. `None`: something could not be opened, and nothing was.
+    pub(super) fn open_all(&mut self, plan: &Plan, spent: &mut Spent) -> Option<OwnedFd> {
+        let before: Vec<_> = self.trees.keys().copied().collect();
         // Without it the first masked file is refused.
         self.null = mask::null_file(spent).ok();
+        let root = self.open_rest(plan);
+        self.opened = self.trees.keys().copied().filter(|key| !before.contains(key)).collect();
+        if root.is_err() {
+            self.forget_opened();
+        }
+        root.ok()
+    }
+
+    fn open_rest(&mut self, plan: &Plan) -> Result<OwnedFd, Error> {
         self.open_binds(plan, |_| true)?;
         for (index, entry) in plan.mounts.iter().enumerate().filter(|(_, entry)| is_cgroup(entry)) {
             for (hierarchy, directory) in plan.cgroup.directories.iter().enumerate() {
@@ -103,17 +122,33 @@ impl Sources {
                 self.trees.insert((index, hierarchy), tree.doing(|| mounts::doing(entry))?);
             }
         }
-        Ok(())
+        let doing = || format!("opening the root directory {:?}", plan.rootfs);
+        let root = open_root(&plan.rootfs).doing(doing)?;
+        let tree = mount::clone_tree(root, Path::new(""), true, false).doing(doing)?;
+        mount::set_attributes(&tree, SLAVE, true).doing(doing)?;
+        Ok(tree)
     }
 
-    /// The host's mount namespace has been left: the rest is copied in this one. The root directory's tree is the first.
-    pub(super) fn leave_host(&mut self, root: &OwnedFd) -> sys::Result<OwnedFd> {
-        self.stage.insert(Stage::make()?).copy(root)
+    /// What was opened to leave the host's mount namespace is opened in the usual way.
+    pub(super) fn forget_opened(&mut self) {
+        self.null = None;
+        let opened = std::mem::take(&mut self.opened);
+        self.trees.retain(|key, _| !opened.contains(key));
+    }
+
+    /// The host's mount namespace has been left. All trees are attached on the stage, at once: until then no mount of the host's comes into
+    /// them. Each has a place of its own: what is attached to a shared mount would be seen on the host. A copy of the root directory's
+    /// tree comes back.
+    pub(super) fn leave_host(&mut self, stage: &Stage, root: OwnedFd) -> sys::Result<OwnedFd> {
+        let all = std::iter::once(&root).chain(self.trees.values()).chain(&self.null);
+        all.enumerate().try_for_each(|(place, tree)| stage.attach(tree, place))?;
+        self.staged = true;
+        self.copy(root)
     }
 
     /// How many mounts lie over the namespace's root.
     pub(super) fn stages(&self) -> usize {
-        usize::from(self.stage.is_some())
+        usize::from(self.staged)
     }
 
     fn open_binds(&mut self, plan: &Plan, wanted: impl Fn(&Mount) -> bool) -> Result<(), Error> {
@@ -137,38 +172,34 @@ impl Sources {
 /// Where trees from another mount namespace are copied: for that they have to be in this one. It lies over the namespace's root, out of
 /// sight, and is gone when the container's root is entered.
 #[derive(Debug)]
-struct Stage {
-    tmpfs: OwnedFd,
-    places: u32,
-}
+pub(super) struct Stage(OwnedFd);
 
 impl Stage {
-    fn make() -> sys::Result<Self> {
+    /// Makes a copy of the mount namespace, which must be the one of the kernel's thread for devtmpfs, and a tmpfs over its root.
+    pub(super) fn make() -> sys::Result<Self> {
+        mask::null_device(Path::new("/null"))?;
+        namespace::make(NamespaceSet::from_iter([NamespaceKind::Mount]))?;
+        mount::set_root_propagation(libc::MS_SLAVE, true)?;
         let tmpfs = FsContext::open("tmpfs")?.mount(0)?;
         mount::attach(&tmpfs, fd::cwd(), Path::new("/"))?;
-        Ok(Self { tmpfs, places: 0 })
+        Ok(Self(tmpfs))
     }
 
-    /// A copy of `tree`. Each has a place of its own: what is attached to a shared mount would be seen on the host. So would its going with
-    /// the stage: what is left of it is made private.
-    fn copy(&mut self, tree: &OwnedFd) -> sys::Result<OwnedFd> {
-        self.places += 1;
-        let name = PathBuf::from(self.places.to_string());
+    fn attach(&self, tree: &OwnedFd, place: usize) -> sys::Result<()> {
+        let name = PathBuf::from(place.to_string());
         if fd::file_type(&fd::stat(tree)?) == SFlag::S_IFDIR {
-            fd::mkdir(&self.tmpfs, &name, 0o700)?;
+            fd::mkdir(&self.0, &name, 0o700)?;
         } else {
-            fd::mknod(&self.tmpfs, &name, SFlag::S_IFREG, 0o600, 0, 0)?;
+            fd::mknod(&self.0, &name, SFlag::S_IFREG, 0o600, 0, 0)?;
         }
-        mount::attach(tree, &self.tmpfs, &name)?;
-        let copied = copy(tree);
-        let private = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
-        mount::set_attributes(tree, private, true)?;
-        copied
+        mount::attach(tree, &self.0, &name)
     }
 }
 
-fn copy(tree: &OwnedFd) -> sys::Result<OwnedFd> {
-    mount::clone_tree(tree, Path::new(""), true, false)
+impl From<Stage> for OwnedFd {
+    fn from(stage: Stage) -> Self {
+        stage.0
+    }
 }
 
 fn is_shared(entry: &Mount) -> bool {
@@ -186,12 +217,16 @@ const SELF_CONTAINED: [&str; 8] =
 const MANY: usize = 50;
 
 /// Whether all that the container is given of the host's mounts can be opened before it has its mount namespace, which need not have them
-/// then. Not where somebody may look for them there: a hook, a file system, or a mount whose source lies in the container's root. Not
-/// where init needs a path of the host's later: a symlink to be copied, a label set through /proc, a device of the host's.
+/// then. Not where somebody may look for them there: a hook, a file system, or a mount whose source holds the container's root, or lies in
+/// it. Not where init needs a path of the host's later: a symlink to be copied, a label set through /proc, a device of the host's.
 pub fn can_be_apart(plan: &Plan) -> bool {
     let namespaces = &plan.namespaces;
     let is_found = |entry: &Mount| match &entry.kind {
-        MountKind::Bind { source, copy_symlink, .. } => !copy_symlink && !source.starts_with(&plan.rootfs),
+        MountKind::Bind { source, recursive, copy_symlink, .. } => {
+            let source = std::fs::canonicalize(source).unwrap_or_else(|_| source.clone());
+            let holds_root = *recursive && plan.rootfs.starts_with(&source);
+            !copy_symlink && !holds_root && !source.starts_with(&plan.rootfs)
+        }
         MountKind::Filesystem { fstype, .. } => SELF_CONTAINED.contains(&fstype.as_str()),
         MountKind::Cgroup | MountKind::Remount { .. } => true,
     };
