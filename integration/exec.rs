@@ -583,6 +583,33 @@ fn a_signal_that_comes_before_the_program_ends_exec_as_the_program() {
     });
 }
 
+/// The same when it ends the process right after it has said that it is ready.
+#[test]
+fn a_signal_that_comes_right_before_the_program_ends_exec_as_the_program() {
+    with_runtime(|rt| {
+        if !rt.only_keg("others are not traced here") {
+            return;
+        }
+        // No stage makes the process, which would speak first.
+        sleeping(rt, |bundle| {
+            bundle.without_namespace("pid");
+        });
+        let trace = rt.dir().join("trace").display().to_string();
+        let mut wrapper = vec!["strace", "-f", "-qq", "-e", "trace=sendmsg,pidfd_send_signal", "-o", &trace];
+        // What keg tells the process and what that says of itself begin at the same time. A call that is under way when the signal comes
+        // is made all the same.
+        wrapper.extend(["-e", "inject=sendmsg:delay_enter=1s:when=1"]);
+        wrapper.extend(["timeout", "--preserve-status", "--foreground", "--signal", "TERM", "0.5"]);
+        let was_hit = (0..8).any(|_| {
+            let done = rt.command(&["exec", "c", "/bin/sleep", "100"]).inside(&wrapper).run();
+            let trace = fs::read_to_string(&trace).unwrap();
+            assert_eq!(done.code(), 128 + 15, "{}{trace}", done.stderr());
+            trace.contains("iov_base=\"R\"") && !trace.contains("iov_base=\"E\"")
+        });
+        assert!(was_hit, "always too early or too late");
+    });
+}
+
 #[test]
 fn a_detached_process_runs_on_and_its_pid_is_in_the_file() {
     with_runtime(|rt| {

@@ -164,7 +164,7 @@ fn launch(
         passed_on: Vec::new(),
     };
     serving.serve(staged, outlet, proc)?;
-    let (signals, early) = (serving.signals, serving.early);
+    let Serving { signals, early, passed_on, .. } = serving;
     pidfd_socket.send(child.pidfd())?;
     // Until here a signal ends keg, and with it the process; or it is passed on already.
     let signals = match signals {
@@ -177,7 +177,10 @@ fn launch(
             if !early {
                 link.send(ToInit::Start)?;
             }
-            await_program(&link, None, None)?;
+            await_program(&link, None, None).map_err(|error| match child.end() {
+                Some(Ended::Killed(signal)) if is_among(&passed_on, signal) => Error::Ended(signal).into(),
+                _ => error,
+            })?;
         }
         // There it stands still, before its program. Where nobody resumes the container, nobody could be waited for.
         Some(placement) => {
@@ -261,6 +264,10 @@ struct Serving<'a> {
     passed_on: Vec<Signal>,
 }
 
+fn is_among(signals: &[Signal], number: i32) -> bool {
+    signals.iter().any(|signal| signal.number() == number)
+}
+
 impl Serving<'_> {
     fn serve(&mut self, staged: bool, outlet: &mut Outlet, proc: &Proc) -> Result<()> {
         if !staged {
@@ -322,9 +329,7 @@ impl Serving<'_> {
 
     fn died(&mut self) -> Error {
         match self.child.end() {
-            Some(Ended::Killed(signal)) if self.passed_on.iter().any(|passed| passed.number() == signal) => {
-                Error::Ended(signal)
-            }
+            Some(Ended::Killed(signal)) if is_among(&self.passed_on, signal) => Error::Ended(signal),
             Some(Ended::Killed(signal)) => Error::Died(format!("killed by signal {signal}")),
             Some(Ended::Exited(status)) => Error::Died(format!("exit status {status}")),
             None => Error::Died("it is not a child of this process any more".to_owned()),
