@@ -16,7 +16,17 @@ fn traced(rt: &Runtime, words: &[&str]) -> Vec<String> {
     let lines: Vec<(&str, &str)> = text.lines().filter_map(|line| line.split_once(' ')).collect();
     let (init, _) =
         lines.iter().find(|(_, call)| call.trim().starts_with("pivot_root")).expect("no pivot_root");
-    lines.iter().filter(|(pid, _)| pid == init).map(|(_, call)| call.trim().to_owned()).collect()
+    // A call that another process interrupts is two lines.
+    let (mut calls, mut begun) = (Vec::new(), String::new());
+    for (_, line) in lines.iter().filter(|(pid, _)| pid == init) {
+        let line = line.trim();
+        match (line.strip_suffix(" <unfinished ...>"), line.split_once(" resumed>")) {
+            (Some(beginning), _) => begun = beginning.to_owned(),
+            (None, Some((_, end))) => calls.push(std::mem::take(&mut begun) + end),
+            (None, None) => calls.push(line.to_owned()),
+        }
+    }
+    calls
 }
 
 /// The strings among a call's arguments, up to its result.

@@ -147,6 +147,30 @@ fn a_mask_covers_what_lies_on_top() {
     });
 }
 
+/// The cgroups go where their path leads inside, also where something else is mounted on the way.
+#[test]
+fn cgroups_are_mounted_inside_what_lies_on_top() {
+    with_runtime(|rt| {
+        let cover = rt.dir().join("cover");
+        fs::create_dir_all(&cover).unwrap();
+        symlink("/etc", cover.join("cgroup")).unwrap();
+        for destination in ["/sys/fs", "/top/sys/fs", "/alias/fs"] {
+            let bundle = writable(rt);
+            symlink("/", bundle.rootfs().join("top")).unwrap();
+            symlink("sys", bundle.rootfs().join("alias")).unwrap();
+            bundle.edit(|c| {
+                let mounts = c["mounts"].as_array_mut().unwrap();
+                mounts.retain(|mount| mount["destination"] != "/sys/fs/cgroup");
+            });
+            bundle.mount(&json!({"destination": destination, "source": cover, "options": ["rbind", "ro"]}));
+            bundle.mount(&json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "options": ["ro"]}));
+            bundle.shell("grep -c ' /etc ' /proc/self/mountinfo");
+            let done = rt.run(&bundle, "c").ok();
+            assert_eq!(done.stdout(), "1\n", "{destination}: {}", done.describe());
+        }
+    });
+}
+
 /// Devices are made in the `/dev` that the program sees.
 #[test]
 fn devices_are_made_in_what_lies_on_top() {

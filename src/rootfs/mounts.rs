@@ -17,6 +17,8 @@ use crate::types::NamespaceKind;
 /// The message queues of an ipc namespace are one file system instance, made with the namespace: no mount option can label it.
 const MQUEUE: &str = "mqueue";
 const TMPFS: &str = "tmpfs";
+/// What names are looked up in later.
+const OWN: [(&str, &str); 3] = [("proc", "/proc"), ("sysfs", "/sys"), (TMPFS, "/dev")];
 const CLOSED: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
 
 /// What is being done, for messages: `mounting "proc" to "/proc" (mounts[0])`.
@@ -124,7 +126,11 @@ fn filesystem(work: &mut Rootfs<'_>, entry: &Mount) -> sys::Result<()> {
     let alone = work.plan.namespaces.new.contains(NamespaceKind::Mount) && entry.propagation.is_none();
     match entry.read_only_last {
         true => work.read_only_last.push(made),
-        false if in_root && alone && matches!(fstype.as_str(), TMPFS | "proc" | "sysfs") => {
+        false
+            if in_root
+                && alone
+                && OWN.iter().any(|(kind, at)| fstype == kind && entry.destination == Path::new(at)) =>
+        {
             work.places.own(&entry.destination, made);
         }
         false => work.spent.put(made),

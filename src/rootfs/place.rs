@@ -14,8 +14,10 @@ use crate::sys::{Errno, Result, descriptors, directory};
 
 /// How many spent descriptors are kept before they are closed after all.
 const MANY: usize = 100;
-/// How many file systems of keg's own are remembered: `/proc`, `/dev` and `/sys` are what names are looked up in.
+/// How many file systems of keg's own are remembered, over each other.
 const FEW: usize = 8;
+/// The one directory in them that is passed through: that of `/sys/fs/cgroup`.
+const PASSED: &str = "fs";
 
 /// Descriptors that nobody needs any more. Init closes everything at once before its program; closing them one by one would be a
 /// sixth of all system calls of a start.
@@ -72,7 +74,7 @@ impl Places {
             self.forget();
             return mount::attach(made, root.find(destination)?, Path::new("")).map(|()| false);
         };
-        self.cover(|path| path.file_name() == Some(name));
+        self.cover(|path| name == PASSED || path.file_name() == Some(name));
         let make_first = self.empty.iter().any(|empty| empty == parent);
         let result = match self.directory(root, parent, plain)? {
             Some(dir) => attach_to_name(made, dir, name, make_first).map(|()| false),
