@@ -239,10 +239,10 @@ fn a_container_in_the_background() {
         seen.code("removal", &containerd.ctr(&["task", "rm", "c"]).run());
         containerd.ctr(&["container", "rm", "c"]).run().ok();
 
-        seen.code(
-            "out of memory",
-            &containerd.run(&["--rm", "--memory-limit", "16777216"], "o", "tail /dev/zero").run(),
-        );
+        // The shim listens for that from when the task has been started.
+        let greedy = "sleep 2; exec tail /dev/zero";
+        let run = containerd.run(&["--rm", "--memory-limit", "16777216"], "o", greedy).run();
+        seen.code("out of memory", &run);
         for topic in
             ["create", "start", "exec-added", "exec-started", "paused", "resumed", "oom", "exit", "delete"]
         {
