@@ -7,9 +7,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use harness::host::unmounted_hierarchies;
-use harness::{Runtime, json, with_runtime};
+use harness::{Runtime, json, wait_until, with_runtime};
 use nix::sys::ptrace::{self, Event, Options};
 use nix::sys::signal::Signal;
 use nix::sys::statvfs::{FsFlags, statvfs};
@@ -101,6 +102,38 @@ fn with_the_hierarchies_of_version_1_it_takes_at_most_360() {
             check(rt, VERSION_1, BUDGET_1);
             check(rt, AS_IT_IS, BUDGET_HYBRID);
         }
+    });
+}
+
+/// What a process of keg's has had in memory at most (proc(5), VmHWM), in KiB.
+fn peak(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// What is needed of the program at a start lies together in it (`make order`): functions that came later do not, and each draws its
+/// neighbours into memory. Half a mebibyte more was the price of having forgotten it for a week; how the file lies in the page cache moves it by
+/// half of that.
+#[test]
+fn what_is_needed_at_a_start_lies_together() {
+    with_runtime(|rt| {
+        if !is_measurable(rt) {
+            return;
+        }
+        let bundle = rt.bundle();
+        bundle.args(&["/bin/sleep", "100"]);
+        let run = rt.command(&["run", "--bundle", &bundle.arg(), "c"]).spawn();
+        wait_until("it runs", Duration::from_secs(20), || {
+            rt.command(&["state", "c"]).run().stdout().contains("\"running\"")
+        });
+        let keg = peak(run.pid());
+        rt.kill("c", "KILL").ok();
+        run.wait();
+        rt.create(&bundle, "d").ok();
+        let init = peak(rt.pid("d"));
+        let limit = 2048 + 256;
+        assert!(keg <= limit && init <= limit, "{keg} KiB and {init} KiB: has `make order` been forgotten?");
     });
 }
 
