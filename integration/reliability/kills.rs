@@ -220,3 +220,29 @@ fn keg_dies_before_its_init_looks_up() {
         }
     });
 }
+
+/// Init is killed when it is ready and keg has only to let it go on: that is said, and nothing is left.
+#[test]
+fn init_is_killed_right_before_it_is_told_to_go_on() {
+    with_runtime(|rt| {
+        if !rt.only_keg("others are not traced here") {
+            return;
+        }
+        let before = Host::look(rt);
+        let bundle = rt.bundle();
+        let (pid_file, trace) = (rt.dir().join("pid"), rt.dir().join("trace").display().to_string());
+        let mut slow = vec!["strace", "-qq", "-o", &trace, "-e", "trace=rename,renameat"];
+        slow.extend(["-e", "inject=rename,renameat:delay_exit=1s"]);
+        for command in ["create", "run"] {
+            let bundle = bundle.arg();
+            let words = [command, "--bundle", &bundle, "--pid-file", pid_file.to_str().unwrap(), "c"];
+            let running = rt.command(&words).inside(&slow).spawn();
+            wait_until("init is ready", Duration::from_secs(10), || pid_file.exists());
+            let pid = fs::read_to_string(&pid_file).unwrap().parse().unwrap();
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL).unwrap();
+            running.wait().fails_with("container init ended before it was ready: killed by signal 9");
+            assert!(!pid_file.exists());
+            before.assert_same(rt);
+        }
+    });
+}

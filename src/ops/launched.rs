@@ -257,17 +257,21 @@ impl Launched {
     /// What keg could not do, it may have failed to do because init had ended: systemd takes a cgroup away with its last process.
     /// Then init knows better.
     fn explained(&mut self, done: Result<()>) -> Result<()> {
-        done.map_err(|error| self.reason_of_init().map_or(error, Into::into))
+        done.map_err(|error| {
+            // Who ends closes its files first.
+            let closed = matches!(error.downcast_ref(), Some(link::Error::Closed));
+            self.reason_of_init(closed).map_or(error, Into::into)
+        })
     }
 
-    /// Why init has ended by itself, in its own words where it has left some.
-    fn reason_of_init(&mut self) -> Option<Error> {
+    /// Why init has ended by itself, in its own words where it has left some. Who is known to be `ending` is waited for.
+    fn reason_of_init(&mut self, ending: bool) -> Option<Error> {
         let mut by_itself = false;
         let mut ended = None;
         loop {
             // A stage is soon done, and without asking anything; killed, it might leave an init behind that asks.
             if ended.is_none() && !self.link.expects_spawned() {
-                by_itself = self.ends_by_itself();
+                by_itself = self.ends_by_itself(ending);
                 ended = self.init.end();
             }
             match self.link.receive() {
@@ -278,21 +282,21 @@ impl Launched {
             }
         }
         if ended.is_none() {
-            by_itself = self.ends_by_itself();
+            by_itself = self.ends_by_itself(ending);
             ended = self.init.end();
         }
         match ended {
             // A moment ago.
             Some(Ended::Killed(9)) if !by_itself => None,
-            ended => Some(ending(ended, &self.kills)),
+            ended => Some(died_of(ended, &self.kills)),
         }
     }
 
-    /// Whether init has ended, or is about to because the kernel has just killed something for want of memory.
-    fn ends_by_itself(&self) -> bool {
+    /// Whether init has ended, or is about to: known to be `ending`, or since the kernel has just killed something for want of memory.
+    fn ends_by_itself(&self, ending: bool) -> bool {
         const SOON: i32 = 1000;
         self.init.has_ended()
-            || self.kills.any()
+            || (ending || self.kills.any())
                 && socket::wait_readable(&[self.init.pidfd().as_fd()], SOON).is_ok_and(|ready| ready[0])
     }
 
@@ -318,8 +322,12 @@ impl Launched {
         if let Some(path) = pid_file {
             write_pid_file(path, self.init.pid())?;
         }
-        self.link.send(answer)?;
+        let told = self.link.send(answer);
         replaced.remove();
+        if told.is_err() {
+            pid_file.map_or(Ok(()), std::fs::remove_file).unwrap_or(());
+        }
+        self.explained(told.map_err(Into::into))?;
         self.init.release();
         self.cgroups.keep();
         if let Some(rootfs) = &mut self.rootfs {
@@ -347,10 +355,10 @@ pub(super) fn wrong_profile(error: seccomp::Error) -> plan::Error {
 
 /// Why init is gone without a word.
 fn died(launched: &mut Launched) -> Error {
-    ending(launched.init.end(), &launched.kills)
+    died_of(launched.init.end(), &launched.kills)
 }
 
-fn ending(ended: Option<Ended>, kills: &cgroup::OomKills) -> Error {
+fn died_of(ended: Option<Ended>, kills: &cgroup::OomKills) -> Error {
     match ended {
         Some(Ended::Killed(9)) if kills.any() => Error::OomKilled,
         Some(Ended::Killed(signal)) => Error::Died(format!("killed by signal {signal}")),
