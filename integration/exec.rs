@@ -610,6 +610,46 @@ fn a_signal_that_comes_right_before_the_program_ends_exec_as_the_program() {
     });
 }
 
+/// The kernel does so where memory is short.
+#[test]
+fn a_process_that_is_killed_before_its_program_is_told_as_such() {
+    with_runtime(|rt| {
+        if !rt.only_keg("others are not traced here") {
+            return;
+        }
+        sleeping(rt, |bundle| {
+            bundle.without_namespace("pid");
+        });
+        let trace = rt.dir().join("trace").display().to_string();
+        let mut wrapper = vec!["strace", "-f", "-qq", "-e", "trace=sendmsg", "-o", &trace];
+        wrapper.extend(["-e", "inject=sendmsg:delay_exit=1s:when=1"]);
+        let child = |pid: i32| {
+            let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+            text.split_whitespace().find_map(|pid| pid.parse().ok())
+        };
+        let was_ready = (0..8).any(|round| {
+            let running = rt.command(&["exec", "c", "/bin/sleep", "100"]).inside(&wrapper).spawn();
+            let mut process = None;
+            wait_until("there is a process", Duration::from_secs(10), || {
+                process = child(running.pid()).and_then(child);
+                process.is_some()
+            });
+            std::thread::sleep(Duration::from_millis(600 + 150 * round));
+            let process = nix::unistd::Pid::from_raw(process.unwrap());
+            nix::sys::signal::kill(process, nix::sys::signal::SIGKILL).unwrap();
+            let done = running.wait();
+            let trace = fs::read_to_string(&trace).unwrap();
+            let begun = trace.contains("iov_base=\"E\"");
+            if !begun {
+                let message = "the process ended before it was ready: killed by signal 9";
+                assert!(done.code() == 255 && done.stderr().contains(message), "{}{trace}", done.describe());
+            }
+            !begun && trace.contains("iov_base=\"R\"")
+        });
+        assert!(was_ready, "always too early or too late");
+    });
+}
+
 #[test]
 fn a_detached_process_runs_on_and_its_pid_is_in_the_file() {
     with_runtime(|rt| {

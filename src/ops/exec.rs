@@ -8,7 +8,7 @@ use nix::fcntl::OFlag;
 use super::options::ExecOptions;
 use super::outlet::{Outlet, PidfdSocket};
 use super::process::{ChildGuard, has_ended, sort_descriptors, write_pid_file};
-use super::start::await_program;
+use super::start::{self, await_program};
 use super::{Place, Result, hook_state, is_root, listener, probe};
 use crate::cgroup;
 use crate::hooks;
@@ -163,8 +163,9 @@ fn launch(
         signals: None,
         passed_on: Vec::new(),
     };
-    serving.serve(staged, outlet, proc)?;
+    let served = serving.serve(staged, outlet, proc);
     let Serving { signals, early, passed_on, .. } = serving;
+    served.map_err(|error| explained(error, &mut child, &passed_on))?;
     pidfd_socket.send(child.pidfd())?;
     // Until here a signal ends keg, and with it the process; or it is passed on already.
     let signals = match signals {
@@ -174,13 +175,9 @@ fn launch(
     outlet.open()?;
     match later {
         None => {
-            if !early {
-                link.send(ToInit::Start)?;
-            }
-            await_program(&link, None, None).map_err(|error| match child.end() {
-                Some(Ended::Killed(signal)) if is_among(&passed_on, signal) => Error::Ended(signal).into(),
-                _ => error,
-            })?;
+            let told = if early { Ok(()) } else { link.send(ToInit::Start) };
+            let runs = told.map_err(Into::into).and_then(|()| await_program(&link, None, None));
+            runs.map_err(|error| explained(error, &mut child, &passed_on))?;
         }
         // There it stands still, before its program. Where nobody resumes the container, nobody could be waited for.
         Some(placement) => {
@@ -264,8 +261,21 @@ struct Serving<'a> {
     passed_on: Vec<Signal>,
 }
 
-fn is_among(signals: &[Signal], number: i32) -> bool {
-    signals.iter().any(|signal| signal.number() == number)
+/// Where it is the process that has gone: how it ended. `passed_on` are the signals that keg sent it.
+fn explained(error: super::Error, child: &mut ChildGuard, passed_on: &[Signal]) -> super::Error {
+    let closed = matches!(error.downcast_ref(), Some(link::Error::Closed));
+    if !closed && !matches!(error.downcast_ref(), Some(start::Error::Gone)) {
+        return error;
+    }
+    let how = match child.end() {
+        Some(Ended::Killed(signal)) if passed_on.iter().any(|one| one.number() == signal) => {
+            return Error::Ended(signal).into();
+        }
+        Some(Ended::Killed(signal)) => format!("killed by signal {signal}"),
+        Some(Ended::Exited(status)) => format!("exit status {status}"),
+        None => "it is not a child of this process any more".to_owned(),
+    };
+    Error::Died(how).into()
 }
 
 impl Serving<'_> {
@@ -314,7 +324,6 @@ impl Serving<'_> {
                 None => Some(self.link.receive()),
             };
             match (heard, &self.signals) {
-                (Some(Err(link::Error::Closed)), _) => return Err(self.died().into()),
                 (Some(message), _) => return Ok(message?),
                 (None, None) => {}
                 (None, Some(signals)) => {
@@ -324,15 +333,6 @@ impl Serving<'_> {
                     }
                 }
             }
-        }
-    }
-
-    fn died(&mut self) -> Error {
-        match self.child.end() {
-            Some(Ended::Killed(signal)) if is_among(&self.passed_on, signal) => Error::Ended(signal),
-            Some(Ended::Killed(signal)) => Error::Died(format!("killed by signal {signal}")),
-            Some(Ended::Exited(status)) => Error::Died(format!("exit status {status}")),
-            None => Error::Died("it is not a child of this process any more".to_owned()),
         }
     }
 
